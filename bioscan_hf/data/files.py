@@ -1,0 +1,63 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Write several results into a folder together.
+
+    The block writes into a temporary folder on the same disk. When it ends, each item there takes the place of the item
+    of the same name in `folder`; if it fails or is interrupted, `folder` is as it was. Other items are never touched.
+
+    Args:
+        folder: Where the results shall lie; it is made if need be.
+
+    Yields:
+        The temporary folder.
+
+    Raises:
+        OSError: If `folder` cannot be made or written.
+    """
+    created = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder, ignore_cleanup_errors=True) as temporary:
+            stage = Path(temporary) / "new"
+            stage.mkdir()
+            yield stage
+            for item in sorted(stage.iterdir()):
+                _replace(folder / item.name, item, aside=Path(temporary) / "old")
+    finally:
+        if created and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _replace(target: Path, item: Path, aside: Path) -> None:
+    if not target.is_dir():
+        item.replace(target)
+        return
+    # A folder cannot be replaced in one step; the old one is put back if the new one does not get there.
+    target.rename(aside)
+    try:
+        item.rename(target)
+    except BaseException:
+        aside.rename(target)
+        raise
+    shutil.rmtree(aside)
+
+
+def digest(*paths: Path) -> str:
+    """Short name of the content of files: the first 12 hexadecimal digits of its SHA-256."""
+    total = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:12]

@@ -1,0 +1,193 @@
+"""The user's own files, FASTA, CSV, TSV or Parquet, in the schema of BIOSCAN-5M."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from bioscan_hf.data.features import COLUMN_NAMES, COLUMNS, RANKS, bioscan_features, resolve_split
+
+FASTA_ENDINGS = (".fasta", ".fas", ".fa", ".fna")
+TABLE_DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+# Names of the same columns in BOLD exports, BIOSCAN-1M and the files of the BarcodeBERT repository.
+SYNONYMS = {
+    "dna_barcode": ("nucleotides", "nuc", "nucraw", "sequence", "barcode"),
+    "dna_bin": ("bin_uri", "uri"),
+    "processid": ("process_id", "id"),
+    "sampleid": ("sample_id",),
+    "country": ("country/ocean",),
+    "province_state": ("province", "province/state"),
+    "coord-lat": ("lat", "latitude"),
+    "coord-lon": ("lon", "longitude"),
+    **{rank: (f"{rank}_name",) for rank in RANKS},
+}
+IUPAC_LETTERS = "ACGTNRYSWKMBDHV"
+
+
+def read_specimens(path: Path) -> pa.Table:
+    """Read specimens from a FASTA, CSV, TSV or Parquet file.
+
+    Barcodes are put in upper case, U is written T, and gaps (`-`, `.`) and white space are left out. Columns that are
+    not part of the schema are dropped, absent ones are null. BOLD's FASTA headers
+    (`>processid|identification|marker|accession`) give the process id and the identification.
+
+    Args:
+        path: File with one of the endings `.fasta`, `.fas`, `.fa`, `.fna`, `.csv`, `.tsv`, `.txt` (tab-separated) or
+            `.parquet`; all but the last may be followed by `.gz`.
+
+    Returns:
+        The 23 columns of `bioscan_hf.data.features.COLUMNS`, one row per specimen.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not of a known kind, lacks the process id or the barcode, repeats a process id, or
+            holds an empty or non-nucleotide barcode.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file: '{path}'. Expected a FASTA, CSV, TSV or Parquet file of specimens.")
+    kind = path.with_suffix("").suffix.lower() if path.suffix == ".gz" else path.suffix.lower()
+    try:
+        if kind in FASTA_ENDINGS:
+            table = _read_fasta(path)
+        elif kind in TABLE_DELIMITERS:
+            table = _read_delimited(path, TABLE_DELIMITERS[kind])
+        elif kind == ".parquet":
+            table = pq.read_table(path)
+        else:
+            endings = ", ".join([*FASTA_ENDINGS, *TABLE_DELIMITERS, ".parquet"])
+            raise ValueError(f"'{path}' is of an unknown kind; expected one of the endings {endings}.")
+        return _to_schema(table, path)
+    except (pa.ArrowInvalid, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        raise ValueError(f"'{path}' cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def read_splits(path: Path) -> dict[str, str]:
+    """Read which specimen belongs to which split.
+
+    Args:
+        path: CSV or Parquet file (`.csv`, `.csv.gz`, `.tsv`, `.parquet`) with the column `processid` and one other,
+            which holds names of BIOSCAN-5M's splits.
+
+    Returns:
+        The split of each process id.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the columns are others or a split is not known.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file: '{path}'. Expected a table with `processid` and a split.")
+    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    table = pq.read_table(path) if kind == ".parquet" else _read_delimited(path, TABLE_DELIMITERS.get(kind, ","))
+    others = [name for name in table.column_names if name != "processid"]
+    if len(others) != 1 or len(table.column_names) != 2:
+        raise ValueError(f"'{path}' must have the column 'processid' and one with the split; got {table.column_names}.")
+    for value in pc.unique(table[others[0]]).to_pylist():
+        if len(resolve_split(value or "")) != 1 or value in ("seen", "unseen"):
+            raise ValueError(f"'{path}' must name one split per specimen; got {value!r}.")
+    canonical = [resolve_split(value)[0] for value in table[others[0]].to_pylist()]
+    return dict(zip(table["processid"].to_pylist(), canonical, strict=True))
+
+
+def _open_text(path: Path) -> TextIO:
+    return (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig")
+
+
+def _fasta_records(lines: TextIO, path: Path) -> Iterator[tuple[str, str]]:
+    header, letters = None, []
+    for number, line in enumerate(lines, 1):
+        if line.startswith(">"):
+            if header is not None:
+                yield header, "".join(letters)
+            header, letters = line[1:].strip(), []
+        elif header is None and line.strip():
+            raise ValueError(f"'{path}', line {number}: expected '>' and a process id; got {line.strip()[:40]!r}.")
+        else:
+            letters.append(line.strip())
+    if header is not None:
+        yield header, "".join(letters)
+
+
+def _read_fasta(path: Path) -> pa.Table:
+    rows = []
+    with _open_text(path) as lines:
+        for header, letters in _fasta_records(lines, path):
+            fields = [field.strip() for field in header.split("|")]
+            words = fields[1].split() if len(fields) > 1 else []
+            rows.append(
+                {
+                    "processid": fields[0].split()[0] if fields[0] else None,
+                    "dna_barcode": letters,
+                    "taxon": " ".join(words) or None,
+                    "genus": words[0] if len(words) > 1 else None,
+                    "species": " ".join(words) if len(words) > 1 else None,
+                }
+            )
+    columns = ("processid", "dna_barcode", "taxon", "genus", "species")
+    return pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in columns]))
+
+
+def _read_delimited(path: Path, delimiter: str) -> pa.Table:
+    # All as text: type inference would turn the chunk '00' into a number. `_to_schema` casts.
+    with _open_text(path) as lines:
+        names = next(csv.reader(lines, delimiter=delimiter), [])
+    if not names:
+        raise ValueError(f"'{path}' is empty; expected a line of column names and one line per specimen.")
+    return pa.csv.read_csv(
+        path,
+        parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=False),
+        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]),
+    )
+
+
+def _to_schema(table: pa.Table, path: Path) -> pa.Table:
+    by_name = {name.lower(): name for name in reversed(table.column_names)}
+    schema = bioscan_features(image=False).arrow_schema
+    columns = []
+    for column in COLUMNS:
+        candidates = [by_name[n] for n in (column.name.lower(), *SYNONYMS.get(column.name, ())) if n in by_name]
+        if not candidates and column.name in ("processid", "dna_barcode"):
+            raise ValueError(f"'{path}' needs the columns 'processid' and 'dna_barcode'; found {table.column_names}.")
+        field = schema.field(column.name)
+        columns.append(table[candidates[0]].cast(field.type) if candidates else pa.nulls(len(table), field.type))
+    columns[COLUMN_NAMES.index("dna_barcode")] = _clean_barcodes(columns[COLUMN_NAMES.index("dna_barcode")])
+    result = pa.table(columns, schema=schema)
+    _check(result, path)
+    return result
+
+
+def _clean_barcodes(barcodes: pa.ChunkedArray) -> pa.ChunkedArray:
+    upper = pc.utf8_upper(pc.replace_substring_regex(barcodes, r"[\s\-.]", ""))
+    return pc.replace_substring(upper, "U", "T")
+
+
+def _check(table: pa.Table, path: Path) -> None:
+    if not len(table):
+        raise ValueError(f"'{path}' holds no specimens.")
+    processids, barcodes = table["processid"], table["dna_barcode"]
+    if processids.null_count:
+        row = pc.index(pc.is_null(processids), True).as_py() + 1
+        raise ValueError(f"'{path}', record {row}: the process id is empty; every specimen needs one.")
+    if pc.count_distinct(processids).as_py() < len(table):
+        counts = pc.value_counts(processids)
+        repeated = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
+        raise ValueError(f"'{path}': the process id {repeated!r} occurs more than once; process ids must be unique.")
+    valid = pc.fill_null(pc.match_substring_regex(barcodes, f"^[{IUPAC_LETTERS}]+$"), False)
+    row = pc.index(valid, False).as_py()
+    if row >= 0:
+        processid, barcode = processids[row].as_py(), barcodes[row].as_py()
+        if not barcode:
+            raise ValueError(f"'{path}': the barcode of {processid!r} is empty; expected nucleotide letters.")
+        at, letter = next((i, c) for i, c in enumerate(barcode) if c not in IUPAC_LETTERS)
+        raise ValueError(
+            f"'{path}': the barcode of {processid!r} has {letter!r} at position {at + 1}; expected nucleotide letters "
+            f"({IUPAC_LETTERS}, gaps)."
+        )
