@@ -46,18 +46,18 @@ COLUMNS: tuple[Column, ...] = (
     Column("genus", "string", "taxonomic label"),
     Column("species", "string", "binomial, or a placeholder name for a species not yet described"),
     Column("dna_bin", "string", "Barcode Index Number (BIN): cluster of similar barcodes, a proxy for the species"),
-    Column("dna_barcode", "string", "nucleotides of the COI gene, about 650 letters: A, C, G, T, N, other IUPAC codes", "never"),
+    Column("dna_barcode", "string", "about 650 nucleotides of the COI gene: A, C, G, T, N, other IUPAC codes", "never"),
     Column("country", "string", "country of the collection site"),
     Column("province_state", "string", "province or state of the collection site"),
     Column("coord-lat", "float64", "latitude of the collection site, WGS84, decimal degrees"),
     Column("coord-lon", "float64", "longitude of the collection site, WGS84, decimal degrees"),
-    Column("image_measurement_value", "int64", "pixels that the organism covers in the original image (size of the specimen)"),
+    Column("image_measurement_value", "int64", "size of the specimen: pixels that it covers in the original image"),
     Column("area_fraction", "float64", "area of the specimen's box over the area of the original image"),
     Column("scale_factor", "float64", "shorter side of the specimen's box over 256 pixels"),
     Column("inferred_ranks", "uint8", "which ranks were inferred, as released (its coding is not published)"),
     Column("split", "string", "partition of the benchmark, one of SPLITS", "no partition was assigned"),
     Column("index_bioscan_1M_insect", "int64", "row of the specimen in BIOSCAN-1M", "not in BIOSCAN-1M"),
-    Column("chunk", "string", "folder of the image inside its split (see `image_chunk`)", "the split has no sub-folders"),
+    Column("chunk", "string", "folder of the image inside its split (`image_chunk`)", "the split has no folders"),
 )
 """The 23 metadata columns, in the order of the released CSV."""
 

@@ -102,7 +102,8 @@ def _open_text(path: Path) -> TextIO:
 
 
 def _fasta_records(lines: TextIO, path: Path) -> Iterator[tuple[str, str]]:
-    header, letters = None, []
+    header: str | None = None
+    letters: list[str] = []
     for number, line in enumerate(lines, 1):
         if line.startswith(">"):
             if header is not None:
@@ -144,7 +145,9 @@ def _read_delimited(path: Path, delimiter: str) -> pa.Table:
     return pa.csv.read_csv(
         path,
         parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=False),
-        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]),
+        convert_options=pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+        ),
     )
 
 
@@ -157,11 +160,18 @@ def _to_schema(table: pa.Table, path: Path) -> pa.Table:
         if not candidates and column.name in ("processid", "dna_barcode"):
             raise ValueError(f"'{path}' needs the columns 'processid' and 'dna_barcode'; found {table.column_names}.")
         field = schema.field(column.name)
-        columns.append(table[candidates[0]].cast(field.type) if candidates else pa.nulls(len(table), field.type))
+        columns.append(_cast(table[candidates[0]], field.type) if candidates else pa.nulls(len(table), field.type))
     columns[COLUMN_NAMES.index("dna_barcode")] = _clean_barcodes(columns[COLUMN_NAMES.index("dna_barcode")])
     result = pa.table(columns, schema=schema)
     _check(result, path)
     return result
+
+
+def _cast(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
+    if pa.types.is_integer(dtype) and pa.types.is_string(column.type):
+        # The released CSV writes integers as '146774.0', as pandas does in a column with gaps.
+        column = column.cast(pa.float64())
+    return column.cast(dtype)
 
 
 def _clean_barcodes(barcodes: pa.ChunkedArray) -> pa.ChunkedArray:

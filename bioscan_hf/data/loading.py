@@ -79,4 +79,5 @@ def describe_source(path: str | Path | None = None, splits: str | Path | None = 
     if path is not None:
         return Path(path).name, digest(*(Path(file) for file in (path, splits) if file is not None))
     with as_file(files("bioscan_hf.data") / "sample") as folder:
-        return "bioscan_hf sample (simulated specimens)", digest(*(folder / f"{split}.parquet" for split in SPLIT_NAMES))
+        revision = digest(*(folder / f"{split}.parquet" for split in SPLIT_NAMES))
+    return "bioscan_hf sample (simulated specimens)", revision

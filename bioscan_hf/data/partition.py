@@ -49,9 +49,7 @@ def partition(
         count = round(test_fraction * len(own)) if len(own) > 1 else 0
         order = rng.permutation(len(own))
         split_of.update({own[i]: "test" if place < count else "train" for place, i in enumerate(order)})
-    return [
-        split_of[barcode] if name else "pretrain" for barcode, name in zip(barcodes, species, strict=True)
-    ]
+    return [split_of[barcode] if name else "pretrain" for barcode, name in zip(barcodes, species, strict=True)]
 
 
 def _unseen_species(genus_of: dict[str, str], fraction: float, rng: np.random.Generator) -> set[str]:

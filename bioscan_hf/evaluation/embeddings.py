@@ -37,6 +37,7 @@ def embed(
     model: PreTrainedModel,
     dataset: Dataset,
     *,
+    reading_frames: int = 1,
     batch_size: int = 256,
     report: Callable[[int, int], None] | None = None,
 ) -> Embeddings:
@@ -47,8 +48,11 @@ def embed(
     Args:
         model: A `BarcodeBertModel`, whose `pooler_output` is the embedding.
         dataset: Needs the columns `processid` and `dna_barcode`.
+        reading_frames: The embedding is the mean over this many starts: the barcode as it is, without its first letter,
+            without its first two … With k of them it no longer depends on the letter at which a barcode starts, which
+            differs between laboratories and shifts all k-mers.
         batch_size: Barcodes in a forward pass.
-        report: Called with the barcodes done and the barcodes in all after each pass.
+        report: Called after each batch with the number of barcodes done and of all.
 
     Returns:
         Process ids and L2-normalised embeddings, in the order of `dataset`.
@@ -65,8 +69,13 @@ def embed(
     with torch.inference_mode():
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            ids, mask = (torch.from_numpy(array).to(model.device) for array in encoder(list(barcodes[chosen])))
-            vectors[chosen] = model(ids, attention_mask=mask).pooler_output.float().cpu().numpy()
+            batch = list(barcodes[chosen])
+            frames = [encoder(batch, [offset] * len(batch)) for offset in range(reading_frames)]
+            pooled = [
+                model(torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)).pooler_output
+                for ids, mask in frames
+            ]
+            vectors[chosen] = torch.stack(pooled).mean(dim=0).float().cpu().numpy()
             if report:
                 report(min(start + batch_size, len(order)), len(order))
     model.train(training)

@@ -50,7 +50,8 @@ def embedding_map(vectors: NDArray[np.float32], labels: Sequence[str | None], *,
     for i, (name, members) in enumerate(groups.items()):
         if members.any():
             colour = {OTHER: "0.45", UNLABELLED: "0.8"}.get(name, f"C{i}")
-            axes.scatter(*points[members].T, s=7, color=colour, label=f"{name} ({members.sum():,})", linewidths=0)
+            x, y = points[members].T
+            axes.scatter(x, y, s=7, color=colour, label=f"{name} ({members.sum():,})", linewidths=0)
     axes.set(title=title, xticks=[], yticks=[], xlabel=f"t-SNE of {len(chosen):,} specimens")
     figure.legend(loc="outside right upper", markerscale=3, frameon=False, fontsize="small")
     return figure

@@ -1,8 +1,8 @@
 """Barcodes as k-mer token ids: a vectorised encoder, and the same tokenizer as a `tokenizers` JSON file.
 
-The vocabulary is BarcodeBERT's (bioscan-ml/BarcodeBERT, `datasets.py`): `[MASK]` is 0, `[UNK]` is 1, and the 4**k k-mers
-over A, C, G, T follow in alphabetical order. A k-mer with any other letter is `[UNK]`; so is padding, with a zero in
-the attention mask. Nothing is normalised here: lower case and gaps are `[UNK]` too, as in the reference.
+The vocabulary is BarcodeBERT's (bioscan-ml/BarcodeBERT, `datasets.py`): `[MASK]` is 0, `[UNK]` is 1, and the
+4**k k-mers over A, C, G, T follow in alphabetical order. A k-mer with any other letter is `[UNK]`; so is padding, with
+a zero in the attention mask. Nothing is normalised here: lower case and gaps are `[UNK]` too, as in the reference.
 """
 
 from __future__ import annotations

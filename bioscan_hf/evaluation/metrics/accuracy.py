@@ -44,4 +44,4 @@ class Accuracy(evaluate.Metric):
         right = np.asarray(predictions)[labelled] == truth
         _, classes = np.unique(truth, return_inverse=True)
         per_class = np.bincount(classes, weights=right) / np.bincount(classes)
-        return {"accuracy": float(right.mean()), "macro_accuracy": float(per_class.mean()), "count": int(len(truth))}
+        return {"accuracy": float(right.mean()), "macro_accuracy": float(per_class.mean()), "count": len(truth)}

@@ -25,7 +25,7 @@ class BarcodeBertConfig(BertConfig):
 
     kmer_size: int = 8
     max_nucleotides: int = 660
-    vocab_size: int | None = None
+    vocab_size: int | None = None  # type: ignore[assignment]
     num_hidden_layers: int = 4
     num_attention_heads: int = 4
     tie_word_embeddings: bool = False

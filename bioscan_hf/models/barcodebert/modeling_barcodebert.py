@@ -20,7 +20,7 @@ class BarcodeBertModel(BertModel):
 
     config: BarcodeBertConfig
     # The head of a pretraining checkpoint is not needed here, and no reason to warn.
-    _keys_to_ignore_on_load_unexpected = [r"^classifier\."]
+    _keys_to_ignore_on_load_unexpected = [r"^classifier\."]  # noqa: RUF012 (the base class has it so)
 
     def __init__(self, config: BarcodeBertConfig) -> None:
         super().__init__(config, add_pooling_layer=False)
@@ -64,7 +64,7 @@ class BarcodeBertForMaskedLM(BertPreTrainedModel):
         super().__init__(config)
         self.bert = BarcodeBertModel(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, config.vocab_size - NUM_SPECIAL_TOKENS)
+        self.classifier = nn.Linear(config.hidden_size, 4**config.kmer_size)
         self.post_init()
 
     @can_return_tuple

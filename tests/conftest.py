@@ -1,0 +1,32 @@
+"""Fixtures of all tests: offline, on the CPU, with models of a few thousand parameters."""
+
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+
+from bioscan_hf import BarcodeBertForMaskedLM, load_specimens
+from tests.tiny import tiny_masked_lm
+
+pytest_plugins = ["tests.hub_server.fixture"]
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def sample() -> Dataset:
+    """The embedded sample, without images."""
+    return load_specimens()
+
+
+@pytest.fixture
+def masked_lm() -> BarcodeBertForMaskedLM:
+    return tiny_masked_lm()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Reference material that is not part of the project: parity vectors, real records."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared (parity vectors and real records), which is not part of the project")
+    return SHARED
