@@ -1,0 +1,32 @@
+# `make demo` and `make test` need python3 (3.11 or newer) and nothing else; both work in `.venv`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test lint clean
+
+demo: .venv/.demo
+	$(BIN)/bioscan demo
+
+test: .venv/.test lint
+	$(BIN)/python -m pytest -n auto
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist bioscan-demo *.egg-info
+
+.venv:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Run `make PYTHON=...`." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: setup.cfg constraints.txt | .venv
+	$(PIP) --editable .
+	@touch $@
+
+.venv/.test: setup.cfg constraints.txt | .venv
+	$(PIP) --editable '.[test]'
+	@touch $@ .venv/.demo

@@ -1,0 +1,52 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from bioscan_hf.evaluation.embeddings import Embeddings
+from bioscan_hf.evaluation.probing import PROBES, Probe, nearest_neighbour_accuracy
+
+SPECIES, GENUS = PROBES
+ROWS = [
+    # processid, split, genus, species, direction of the embedding in degrees
+    ("k1", "train", "Aus", "Aus bus", 0),
+    ("k2", "train", "Cus", "Cus dus", 90),
+    ("k3", "train", "Eus", None, 45),
+    ("q1", "test", "Aus", "Aus bus", 10),  # right
+    ("q2", "test", "Cus", "Cus dus", 20),  # wrong: nearer to k1; k3 has no species
+    ("q3", "test", "Aus", None, 30),  # not asked
+    ("q4", "val", "Aus", "Aus bus", 80),  # other split
+    ("q5", "test", "Fus", "Fus gus", 5),  # wrong: no key has this name
+    ("u1", "test_unseen", "Cus", "Cus hus", 100),  # right
+    ("u2", "test_unseen", "Eus", "Eus ius", 40),  # right: at genus rank k3 counts
+]
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    names = ("processid", "split", "genus", "species")
+    return Dataset.from_list([dict(zip(names, row[:4], strict=True)) for row in ROWS])
+
+
+@pytest.fixture
+def embeddings() -> Embeddings:
+    angles = np.radians([row[4] for row in ROWS])
+    return Embeddings([row[0] for row in ROWS], np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32))
+
+
+def test_accuracy_by_hand(embeddings: Embeddings, dataset: Dataset) -> None:
+    assert nearest_neighbour_accuracy(embeddings, dataset, SPECIES) == (pytest.approx(1 / 3), 3)
+    assert nearest_neighbour_accuracy(embeddings, dataset, GENUS) == (1.0, 2)
+    union = replace(SPECIES, queries="seen")
+    assert union.select(dataset)[1].tolist() == [0, 1, 3, 4, 6, 7]
+
+
+def test_embeddings_of_other_specimens_are_refused(embeddings: Embeddings, dataset: Dataset) -> None:
+    with pytest.raises(ValueError, match="process ids differ"):
+        nearest_neighbour_accuracy(embeddings, dataset.select(range(9, -1, -1)), SPECIES)
+
+
+def test_no_labelled_query_is_an_error(embeddings: Embeddings, dataset: Dataset) -> None:
+    with pytest.raises(ValueError, match="splits 'train' and 'key_unseen'; got 2 and 0"):
+        nearest_neighbour_accuracy(embeddings, dataset, Probe("a probe", "species", "key_unseen"))
