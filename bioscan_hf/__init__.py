@@ -9,6 +9,8 @@ __version__ = "0.1.0"
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
 from bioscan_hf.data.loading import load_specimens, select_split
+from bioscan_hf.evaluation.embeddings import Embeddings, embed, kmer_counts
+from bioscan_hf.evaluation.neighbours import nearest
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM, BarcodeBertModel
 from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
@@ -21,8 +23,12 @@ __all__ = [
     "BarcodeBertConfig",
     "BarcodeBertForMaskedLM",
     "BarcodeBertModel",
+    "Embeddings",
     "KmerEncoder",
     "build_tokenizer",
+    "embed",
+    "kmer_counts",
     "load_specimens",
+    "nearest",
     "select_split",
 ]

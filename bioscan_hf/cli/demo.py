@@ -31,8 +31,8 @@ from bioscan_hf.training.masked_lm import distinct_barcodes, pretrain
 
 TITLE = "BarcodeBERT demo"
 SUMMARY = (
-    "A very small BarcodeBERT, pretrained by `bioscan demo` in about a minute on two CPU cores to show the way from "
-    "records to a model."
+    "A very small BarcodeBERT, pretrained by `bioscan demo` for less than a minute on two CPU cores, to show the way "
+    "from records to a model."
 )
 LIMITS = (
     "A demonstration: the model is small and barely trained. Do not identify specimens with it, least of all for "
@@ -41,7 +41,7 @@ LIMITS = (
 SIMULATED = " The specimens are simulated; nothing can be concluded about real insects."
 # What two CPU cores can train in a minute. No dropout: no barcode is seen often enough to be learnt by heart.
 SIZES: dict[str, Any] = {
-    "kmer_size": 4,
+    "kmer_size": 5,
     "hidden_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -50,7 +50,7 @@ SIZES: dict[str, Any] = {
     "attention_probs_dropout_prob": 0.0,
 }
 BATCH_SIZE = 32
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 5e-4
 # Without labels, so that the test splits stay unseen; the paper uses pretrain and other_heldout only.
 PRETRAINING_SPLITS = "pretrain+train+other_heldout"
 EVALUATION_SPLITS = "train+test+test_unseen"
@@ -67,7 +67,7 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder for the model, its card, results and pictures.")] = Path(
         "bioscan-demo"
     ),
-    max_steps: Annotated[int, typer.Option(help="Training steps of 32 barcodes.", min=1)] = 300,
+    max_steps: Annotated[int, typer.Option(help="Training steps of 32 barcodes.", min=1)] = 200,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and masking.")] = 0,
     push_to_hub: Annotated[
         str | None, typer.Option(metavar="REPO", help="Push the model and its card to this repository.")
@@ -87,6 +87,7 @@ def demo(
         check_can_push(push_to_hub)
     with staged(output) as stage, _progress(console) as progress:
         specimens = _load(data, splits, seed, console)
+        source = describe_source(data, splits)
         config = BarcodeBertConfig(**SIZES)
         arguments = TrainingArguments(max_steps, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, seed=seed)
         pool = select_split(specimens, PRETRAINING_SPLITS)
@@ -100,7 +101,7 @@ def demo(
             ),
         )
         save_model(stage / "model", model, build_tokenizer(config.kmer_size))
-        results = _evaluate(model, specimens, stage, progress, describe_source(data, splits))
+        results = _evaluate(model, specimens, stage, progress, source)
         write_results(results, stage / "results.json")
         save_picture(
             loss_curve(losses, chance=chance_loss(config.kmer_size), title="Masked language modelling of barcodes"),
@@ -110,7 +111,8 @@ def demo(
             model,
             Training(asdict(arguments), len(distinct_barcodes(pool)), losses),
             results,
-            source=describe_source(data, splits),
+            source=source,
+            reading_frames=config.kmer_size,
             model_id=push_to_hub or ".",
             title=TITLE,
             summary=SUMMARY + (SIMULATED if data is None else ""),

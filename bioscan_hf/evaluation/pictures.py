@@ -70,7 +70,7 @@ def loss_curve(losses: Sequence[float], *, chance: float, title: str) -> Figure:
     smooth = np.convolve(values, np.ones(window) / window, mode="valid")
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(np.arange(1, len(values) + 1), values, color="C0", alpha=0.3, linewidth=0.8, label="each step")
-    axes.plot(np.arange(window, len(values) + 1), smooth, color="C0", label=f"mean of {window} steps")
+    axes.plot(np.arange(len(smooth)) + (window + 1) / 2, smooth, color="C0", label=f"mean of {window} steps")
     axes.axhline(chance, color="0.5", linestyle="--", linewidth=1, label="guessing")
     axes.set(title=title, xlabel="step", ylabel="cross-entropy (nats)", ylim=(0, None))
     axes.legend(frameon=False)

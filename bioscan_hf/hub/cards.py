@@ -38,6 +38,7 @@ def pretraining_card(
     results: Sequence[Result],
     *,
     source: tuple[str, str],
+    reading_frames: int,
     model_id: str,
     title: str,
     summary: str,
@@ -52,6 +53,7 @@ def pretraining_card(
         results: What was measured with it and with baselines; those whose `model` is `title` go into the card's
             `model-index`.
         source: Name and revision of the data.
+        reading_frames: With how many reading frames the results were measured (see `embed`).
         model_id: Repository or folder that the example in the card loads.
         title: Name of the model.
         summary: One or two sentences on what it is.
@@ -82,6 +84,7 @@ def pretraining_card(
             version=version,
             results_table=results_markdown(results),
             command=results[0].command if results else None,
+            reading_frames=reading_frames,
             dataset=source[0],
             dataset_revision=source[1],
             arguments=training.arguments,

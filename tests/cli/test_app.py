@@ -39,7 +39,7 @@ def test_help_names_the_commands(
         (["dance"], 2, "No such command 'dance'"),
         (["demo", "--steps", "3"], 2, "--steps"),
         (["demo", "--max-steps", "0"], 2, "--max-steps"),
-        (["demo", "--max-steps", "many"], 2, "many"),
+        (["demo", "--max-steps", "many"], 2, "valid integer"),
         (["demo", "--data", "no.csv"], 1, "No such file: 'no.csv'"),
         (["demo", "--splits", "no.csv"], 1, "No such file: 'no.csv'"),
         (["demo", "--push-to-hub", "a/b/c"], 1, "a/b/c"),

@@ -32,7 +32,7 @@ def test_demo_writes_model_card_results_and_pictures(
     assert run(monkeypatch, "demo", "--data", str(table), "--output", str(output), "--max-steps", "2") == 0
     assert sorted(path.name for path in output.iterdir()) == WRITTEN
     assert type(AutoModel.from_pretrained(output / "model")) is BarcodeBertModel
-    assert AutoTokenizer.from_pretrained(output / "model").model_max_length == 165
+    assert AutoTokenizer.from_pretrained(output / "model").model_max_length == 132
 
     results = read_results(output / "results.json")
     assert [(result.benchmark, result.model) for result in results] == [

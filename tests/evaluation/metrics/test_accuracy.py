@@ -30,4 +30,4 @@ def test_no_labels_at_all_is_an_error() -> None:
 
 def test_it_combines_with_other_metrics() -> None:
     combined = evaluate.combine([Accuracy(), Accuracy()])
-    assert combined.compute(predictions=[1, 0], references=[1, 1])["Accuracy_0_accuracy"] == 0.5
+    assert combined.compute(predictions=[1, 0], references=[1, 1])["accuracy_0_accuracy"] == 0.5
