@@ -91,7 +91,7 @@ def test_output_that_is_a_file_is_refused_before_the_work(
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a process")
 def test_ctrl_c_leaves_nothing_behind(table: Path, tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("bioscan")
-    arguments = ["demo", "--data", table, "--output", "out", "--max-steps", "100000"]
+    arguments = ["demo", "--data", str(table), "--output", "out", "--max-steps", "100000"]
     with subprocess.Popen(
         [program, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -36,7 +36,8 @@ def embeddings() -> Embeddings:
 
 
 def test_accuracy_by_hand(embeddings: Embeddings, dataset: Dataset) -> None:
-    assert nearest_neighbour_accuracy(embeddings, dataset, SPECIES) == (pytest.approx(1 / 3), 3)
+    accuracy, count = nearest_neighbour_accuracy(embeddings, dataset, SPECIES)
+    assert accuracy == pytest.approx(1 / 3) and count == 3
     assert nearest_neighbour_accuracy(embeddings, dataset, GENUS) == (1.0, 2)
     union = replace(SPECIES, queries="seen")
     assert union.select(dataset)[1].tolist() == [0, 1, 3, 4, 6, 7]

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from bioscan_hf import BarcodeBertForMaskedLM
 from bioscan_hf.evaluation.results import Result, results_markdown
@@ -58,6 +58,7 @@ def test_card_tells_what_was_trained_and_measured(masked_lm: BarcodeBertForMaske
 
 def test_metadata_hold_our_results_and_not_the_baselines(masked_lm: BarcodeBertForMaskedLM) -> None:
     data = ModelCard(str(card(masked_lm, [OURS, BASELINE]))).data
+    assert isinstance(data, ModelCardData) and data.eval_results
     assert data.license == "mit" and data.model_name == "A model"
     (result,) = data.eval_results
     assert result.metric_value == 0.625 and result.dataset_split == "test_unseen"

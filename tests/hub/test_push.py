@@ -89,5 +89,5 @@ def test_round_trip(hub: LocalHub, masked_lm: BarcodeBertForMaskedLM, folder: Pa
 
 @pytest.mark.parametrize("repo_id", ["a/b/c", "a b", "-a", ""])
 def test_malformed_repository_is_refused_before_anything_is_sent(repo_id: str) -> None:
-    with pytest.raises(ValueError, match="(?i)repo"):
+    with pytest.raises(ValueError, match=r"(?i)repo"):
         check_can_push(repo_id)

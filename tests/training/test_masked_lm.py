@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
-from transformers import DataCollatorForLanguageModeling, Trainer, TrainingArguments as StockArguments
+from transformers import DataCollatorForLanguageModeling, Trainer
+from transformers import TrainingArguments as StockArguments
 
 from bioscan_hf import BarcodeBertConfig, BarcodeBertForMaskedLM, build_tokenizer
 from bioscan_hf.training.arguments import TrainingArguments

@@ -16,7 +16,7 @@ def test_every_head_is_named_for_the_hub(tmp_path: Path) -> None:
     BarcodeBertConfig(kmer_size=5).save_pretrained(tmp_path)
     config = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(config, BarcodeBertConfig) and config.kmer_size == 5
-    assert set(config.auto_map) == {"AutoConfig", "AutoModel", "AutoModelForMaskedLM"}
+    assert set(config.auto_map or ()) == {"AutoConfig", "AutoModel", "AutoModelForMaskedLM"}
 
 
 @pytest.mark.parametrize(
