@@ -83,36 +83,25 @@ def demo(
     """
     console = Console(highlight=False)
     disable_progress_bar()
-    if push_to_hub:
+    if push_to_hub is not None:
         check_can_push(push_to_hub)
     with staged(output) as stage, _progress(console) as progress:
         specimens = _load(data, splits, seed, console)
         source = describe_source(data, splits)
-        config = BarcodeBertConfig(**SIZES)
-        arguments = TrainingArguments(max_steps, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, seed=seed)
-        pool = select_split(specimens, PRETRAINING_SPLITS)
-        task = progress.add_task("pretraining", total=max_steps)
-        model, losses = pretrain(
-            config,
-            pool,
-            arguments,
-            report=lambda step, loss: progress.update(
-                task, completed=step, description=f"pretraining, {loss:.2f} nats"
-            ),
+        model, training = _pretrain(specimens, max_steps, seed, progress)
+        save_model(stage / "model", model, build_tokenizer(model.config.kmer_size))
+        curve = loss_curve(
+            training.losses, chance=chance_loss(model.config.kmer_size), title="Masked language modelling of barcodes"
         )
-        save_model(stage / "model", model, build_tokenizer(config.kmer_size))
+        save_picture(curve, stage / "loss.png")
         results = _evaluate(model, specimens, stage, progress, source)
         write_results(results, stage / "results.json")
-        save_picture(
-            loss_curve(losses, chance=chance_loss(config.kmer_size), title="Masked language modelling of barcodes"),
-            stage / "loss.png",
-        )
         card = pretraining_card(
             model,
-            Training(asdict(arguments), len(distinct_barcodes(pool)), losses),
+            training,
             results,
             source=source,
-            reading_frames=config.kmer_size,
+            reading_frames=model.config.kmer_size,
             model_id=push_to_hub or ".",
             title=TITLE,
             summary=SUMMARY + (SIMULATED if data is None else ""),
@@ -122,7 +111,7 @@ def demo(
         save_card(stage / "model", card)
     _show(results, console)
     console.print(f"Written to {output}/: model/ (with its card), results.json, embeddings.png, loss.png")
-    if push_to_hub:
+    if push_to_hub is not None:
         console.print(f"Pushed: {push_folder(output / 'model', push_to_hub, private=private)}")
 
 
@@ -140,6 +129,20 @@ def _load(data: Path | None, splits: Path | None, seed: int, console: Console) -
         specimens = specimens.remove_columns("split").add_column("split", drawn)
         console.print("No splits were given; drew pretrain, train, test and test_unseen.")
     return specimens
+
+
+def _pretrain(
+    specimens: Dataset, max_steps: int, seed: int, progress: Progress
+) -> tuple[BarcodeBertForMaskedLM, Training]:
+    pool = select_split(specimens, PRETRAINING_SPLITS)
+    arguments = TrainingArguments(max_steps, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, seed=seed)
+    task = progress.add_task("pretraining", total=max_steps)
+
+    def report(step: int, loss: float) -> None:
+        progress.update(task, completed=step, description=f"pretraining, {loss:.2f} nats")
+
+    model, losses = pretrain(BarcodeBertConfig(**SIZES), pool, arguments, report=report)
+    return model, Training(asdict(arguments), len(distinct_barcodes(pool)), losses)
 
 
 def _evaluate(

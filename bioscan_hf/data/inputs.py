@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -53,23 +54,13 @@ def read_specimens(path: Path) -> pa.Table:
     """
     if not path.is_file():
         raise FileNotFoundError(f"No such file: '{path}'. Expected a FASTA, CSV, TSV or Parquet file of specimens.")
-    kind = path.with_suffix("").suffix.lower() if path.suffix == ".gz" else path.suffix.lower()
-    try:
-        if kind in FASTA_ENDINGS:
-            table = _read_fasta(path)
-        elif kind in TABLE_DELIMITERS:
-            table = _read_delimited(path, TABLE_DELIMITERS[kind])
-        elif kind == ".parquet":
-            table = pq.read_table(path)
-        else:
-            endings = ", ".join([*FASTA_ENDINGS, *TABLE_DELIMITERS, ".parquet"])
-            raise ValueError(f"'{path}' is of an unknown kind; expected one of the endings {endings}.")
-        return _to_schema(table, path)
-    except (pa.ArrowInvalid, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(f"'{path}' cannot be read: {str(error).splitlines()[0]}") from error
+    with _named_in_errors(path):
+        table = _to_schema(_read_fasta(path) if _ending(path) in FASTA_ENDINGS else _read_table(path), path)
+    _check(table, path)
+    return table
 
 
-def read_splits(path: Path) -> dict[str, str]:
+def read_splits(path: Path) -> dict[str, str | None]:
     """Read which specimen belongs to which split.
 
     Args:
@@ -77,7 +68,7 @@ def read_splits(path: Path) -> dict[str, str]:
             which holds names of BIOSCAN-5M's splits.
 
     Returns:
-        The split of each process id.
+        The split of each process id; None where the field is empty.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -85,16 +76,25 @@ def read_splits(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"No such file: '{path}'. Expected a table with `processid` and a split.")
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    table = pq.read_table(path) if kind == ".parquet" else _read_delimited(path, TABLE_DELIMITERS.get(kind, ","))
+    with _named_in_errors(path):
+        table = _read_table(path)
     others = [name for name in table.column_names if name != "processid"]
     if len(others) != 1 or len(table.column_names) != 2:
         raise ValueError(f"'{path}' must have the column 'processid' and one with the split; got {table.column_names}.")
-    for value in pc.unique(table[others[0]]).to_pylist():
-        if len(resolve_split(value or "")) != 1 or value in ("seen", "unseen"):
-            raise ValueError(f"'{path}' must name one split per specimen; got {value!r}.")
-    canonical = [resolve_split(value)[0] for value in table[others[0]].to_pylist()]
-    return dict(zip(table["processid"].to_pylist(), canonical, strict=True))
+    return dict(zip(table["processid"].to_pylist(), _one_split_each(table[others[0]], path).to_pylist(), strict=True))
+
+
+@contextmanager
+def _named_in_errors(path: Path) -> Iterator[None]:
+    """Errors of the readers say what is wrong, but not in which file."""
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        raise ValueError(f"'{path}' cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _ending(path: Path) -> str:
+    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
 
 
 def _open_text(path: Path) -> TextIO:
@@ -136,7 +136,13 @@ def _read_fasta(path: Path) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in columns]))
 
 
-def _read_delimited(path: Path, delimiter: str) -> pa.Table:
+def _read_table(path: Path) -> pa.Table:
+    if _ending(path) == ".parquet":
+        return pq.read_table(path)
+    if _ending(path) not in TABLE_DELIMITERS:
+        endings = ", ".join([*FASTA_ENDINGS, *TABLE_DELIMITERS, ".parquet"])
+        raise ValueError(f"'{path}' is of an unknown kind; expected one of the endings {endings}.")
+    delimiter = TABLE_DELIMITERS[_ending(path)]
     # All as text: type inference would turn the chunk '00' into a number. `_to_schema` casts.
     with _open_text(path) as lines:
         names = next(csv.reader(lines, delimiter=delimiter), [])
@@ -161,14 +167,17 @@ def _to_schema(table: pa.Table, path: Path) -> pa.Table:
             raise ValueError(f"'{path}' needs the columns 'processid' and 'dna_barcode'; found {table.column_names}.")
         field = schema.field(column.name)
         columns.append(_cast(table[candidates[0]], field.type) if candidates else pa.nulls(len(table), field.type))
-    columns[COLUMN_NAMES.index("dna_barcode")] = _clean_barcodes(columns[COLUMN_NAMES.index("dna_barcode")])
     result = pa.table(columns, schema=schema)
-    _check(result, path)
+    for name, cleaned in (
+        ("dna_barcode", _clean_barcodes(result["dna_barcode"])),
+        ("split", _one_split_each(result["split"], path)),
+    ):
+        result = result.set_column(COLUMN_NAMES.index(name), schema.field(name), cleaned)
     return result
 
 
 def _cast(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
-    if pa.types.is_integer(dtype) and pa.types.is_string(column.type):
+    if pa.types.is_integer(dtype) and not pa.types.is_integer(column.type):
         # The released CSV writes integers as '146774.0', as pandas does in a column with gaps.
         column = column.cast(pa.float64())
     return column.cast(dtype)
@@ -177,6 +186,19 @@ def _cast(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
 def _clean_barcodes(barcodes: pa.ChunkedArray) -> pa.ChunkedArray:
     upper = pc.utf8_upper(pc.replace_substring_regex(barcodes, r"[\s\-.]", ""))
     return pc.replace_substring(upper, "U", "T")
+
+
+def _one_split_each(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
+    """Check the names of splits, and put aliases right."""
+    names = {}
+    for value in pc.unique(column.drop_null()).to_pylist():
+        try:
+            names[value] = resolve_split(value)
+        except ValueError as error:
+            raise ValueError(f"'{path}': {error}") from error
+        if len(names[value]) != 1:
+            raise ValueError(f"'{path}' must name one split per specimen; got {value!r}.")
+    return pa.chunked_array([[names[value][0] if value else None for value in column.to_pylist()]], pa.string())
 
 
 def _check(table: pa.Table, path: Path) -> None:

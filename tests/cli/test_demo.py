@@ -1,9 +1,11 @@
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from datasets import Dataset
@@ -48,6 +50,12 @@ def test_demo_writes_model_card_results_and_pictures(
     for result in results:
         assert f"{100 * result.value:.1f}" in shown and f"{100 * result.value:.1f}" in card
     assert "simulated" not in card
+    (example,) = re.findall(r"^```python\n(.*?)^```", card, flags=re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(output / "model")
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert names["embeddings"].shape == (1, 128)
+    monkeypatch.chdir(tmp_path)
 
     # A second run replaces what the first one wrote, and nothing else.
     (output / "notes.txt").touch()
@@ -86,6 +94,20 @@ def test_output_that_is_a_file_is_refused_before_the_work(
     assert run(monkeypatch, "demo", "--output", str(tmp_path / "out")) == 1
     assert time.monotonic() - start < 5
     assert "out" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limits of this kind")
+def test_full_disk_is_one_line_and_leaves_nothing_behind(table: Path, tmp_path: Path) -> None:
+    # A limit on the size of a file makes writing the weights fail, as a full disk does.
+    source = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000));"
+        "from bioscan_hf.cli import main; main()"
+    )
+    arguments = ["demo", "--data", str(table), "--max-steps", "1"]
+    result = subprocess.run([sys.executable, "-c", source, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith("bioscan: ") and "File too large" in result.stderr
+    assert result.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a process")
