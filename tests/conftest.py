@@ -1,12 +1,18 @@
 """Fixtures of all tests: offline, on the CPU, with models of a few thousand parameters."""
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 from datasets import Dataset
 
 from bioscan_hf import BarcodeBertForMaskedLM, load_specimens
 from tests.tiny import tiny_masked_lm
+
+# Models here are tiny: several test processes with a thread per core each would only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 pytest_plugins = ["tests.hub_server.fixture"]
 

@@ -27,14 +27,18 @@ def staged(folder: Path) -> Iterator[Path]:
         OSError: If `folder` cannot be made or written.
     """
     created = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder, ignore_cleanup_errors=True) as temporary:
-            stage = Path(temporary) / "new"
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(prefix=".partial-", dir=folder, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OSError(f"Results cannot be written to '{folder}' ({error.strerror}); choose another folder.") from error
+    try:
+        with temporary:
+            stage = Path(temporary.name) / "new"
             stage.mkdir()
             yield stage
             for item in sorted(stage.iterdir()):
-                _replace(folder / item.name, item, aside=Path(temporary) / "old")
+                _replace(folder / item.name, item, aside=Path(temporary.name) / "old")
     finally:
         if created and not any(folder.iterdir()):
             folder.rmdir()

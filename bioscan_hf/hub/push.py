@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from huggingface_hub import HfApi, ModelCard
+from huggingface_hub.errors import HTTPError
 from huggingface_hub.utils import validate_repo_id
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -16,9 +18,15 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
         folder: Where the files go; it must not hold another model.
         model: Model with `auto_map` in its configuration.
         tokenizer: Its tokenizer.
+
+    Raises:
+        OSError: If the files cannot be written.
     """
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    try:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"The model cannot be written ({error}); free some space or choose another folder.") from error
 
 
 def save_card(folder: Path, card: ModelCard) -> None:
@@ -52,8 +60,15 @@ def push_folder(folder: Path, repo_id: str, *, private: bool = False) -> str:
         Address of the commit.
 
     Raises:
-        HfHubHTTPError: If the Hub refuses.
+        OSError: If the Hub refuses or does not answer; the message says how to push again. The folder stays as it is.
     """
     api = HfApi()
-    repo = api.create_repo(repo_id, private=private, exist_ok=True)
-    return str(api.upload_folder(repo_id=repo.repo_id, folder_path=folder, commit_message="Upload model and card"))
+    try:
+        repo = api.create_repo(repo_id, private=private, exist_ok=True)
+        return str(api.upload_folder(repo_id=repo.repo_id, folder_path=folder, commit_message="Upload model and card"))
+    except HTTPError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise OSError(
+            f"The push to {repo_id} failed ({reason}). The model is complete in '{folder}'; "
+            f"`hf upload {repo_id} {folder}` pushes it again."
+        ) from error

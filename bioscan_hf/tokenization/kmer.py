@@ -33,8 +33,7 @@ _DIGITS[[ord(letter) for letter in ALPHABET]] = np.arange(len(ALPHABET))
 class KmerEncoder:
     """Turn barcodes into arrays of k-mer ids, many at a time.
 
-    Equal to the reference's `KmerTokenizer(k, stride=k, padding=True)` and to `build_tokenizer`, at more than ten times
-    their speed (figures in `benchmarks/`).
+    Equal to the reference's `KmerTokenizer(k, stride=k, padding=True)` and to `build_tokenizer`, but for whole arrays.
 
     Attributes:
         k: Letters in a k-mer, 1 to 10.
