@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 import numpy as np
 from datasets import Dataset
@@ -14,11 +13,12 @@ def partition(
 ) -> list[str]:
     """Assign specimens to `pretrain`, `train`, `test` and `test_unseen`.
 
-    Specimens without species go to `pretrain`. A share of the species of genera with several species is `test_unseen`
-    as a whole, so that each of its genera still occurs in `train`. Of every other species, a share of the distinct
-    barcodes, and all specimens that carry them, is `test`; a species with one barcode is in `train`. A barcode shared
-    by several species goes with the first of them. This follows the idea, not the letter, of BIOSCAN-5M's partition,
-    which relies on the names of undescribed species.
+    A barcode is in one split, with all specimens that carry it. Barcodes of specimens without species go to `pretrain`
+    unless a named specimen has them, too. A share of the species of genera with several species is `test_unseen` as a
+    whole, so that each of its genera still occurs in `train`. Of every other species, a share of the distinct barcodes
+    is `test`; a species with one barcode is in `train`. A barcode shared by several species goes with the first of
+    them. This follows the idea, not the letter, of BIOSCAN-5M's partition, which relies on the names of undescribed
+    species.
 
     Args:
         dataset: Needs the columns `dna_barcode`, `genus` and `species`.
@@ -49,7 +49,7 @@ def partition(
         count = round(test_fraction * len(own)) if len(own) > 1 else 0
         order = rng.permutation(len(own))
         split_of.update({own[i]: "test" if place < count else "train" for place, i in enumerate(order)})
-    return [split_of[barcode] if name else "pretrain" for barcode, name in zip(barcodes, species, strict=True)]
+    return [split_of.get(barcode, "pretrain") for barcode in barcodes]
 
 
 def _unseen_species(genus_of: dict[str, str], fraction: float, rng: np.random.Generator) -> set[str]:
@@ -60,12 +60,9 @@ def _unseen_species(genus_of: dict[str, str], fraction: float, rng: np.random.Ge
     eligible = sorted(name for name, genus in genus_of.items() if left[genus] > 1)
     wanted = round(fraction * len(eligible))
     chosen: set[str] = set()
-    for name in _shuffled(eligible, rng):
+    for i in rng.permutation(len(eligible)):
+        name = eligible[i]
         if len(chosen) < wanted and left[genus_of[name]] > 1:
             chosen.add(name)
             left[genus_of[name]] -= 1
     return chosen
-
-
-def _shuffled(names: list[str], rng: np.random.Generator) -> Iterable[str]:
-    return (names[i] for i in rng.permutation(len(names)))

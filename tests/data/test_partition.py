@@ -8,12 +8,13 @@ from bioscan_hf.data.partition import partition
 def test_rules_hold_on_the_sample(sample: Dataset) -> None:
     splits = partition(sample)
     barcodes, genera, species = (sample[name][:] for name in ("dna_barcode", "genus", "species"))
-    assert all((split == "pretrain") == (name is None) for split, name in zip(splits, species, strict=True))
+    named = {barcode for barcode, name in zip(barcodes, species, strict=True) if name}
+    assert all((split == "pretrain") == (code not in named) for split, code in zip(splits, barcodes, strict=True))
 
     by_barcode, by_species, train_genera = defaultdict(set), defaultdict(set), set()
     for split, barcode, genus, name in zip(splits, barcodes, genera, species, strict=True):
+        by_barcode[barcode].add(split)
         if name:
-            by_barcode[barcode].add(split)
             by_species[name].add(split)
             if split == "train":
                 train_genera.add(genus)
@@ -38,3 +39,8 @@ def test_shares_are_as_asked() -> None:
 def test_specimens_without_labels_are_for_pretraining() -> None:
     rows = {"dna_barcode": ["A", "C"], "genus": [None, None], "species": [None, None]}
     assert partition(Dataset.from_dict(rows)) == ["pretrain", "pretrain"]
+
+
+def test_nameless_specimen_stays_with_its_barcode() -> None:
+    rows = {"dna_barcode": ["A", "A", "C"], "genus": ["Aus", None, None], "species": ["Aus bus", None, None]}
+    assert partition(Dataset.from_dict(rows)) == ["train", "train", "pretrain"]
