@@ -1,23 +1,40 @@
 """BIOSCAN-5M on the Hugging Face stack: DNA barcodes, images and taxonomy of five million insects.
 
 Importing the package registers its models with transformers, so that `AutoConfig`, `AutoModel` and
-`AutoModelForMaskedLM` load them without `trust_remote_code`. Nothing else happens.
+`AutoModelForMaskedLM` load them without `trust_remote_code`. Nothing else happens; other names are imported when they
+are used.
 """
 
 __version__ = "0.1.0"
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
-from bioscan_hf.data.loading import load_specimens, select_split
-from bioscan_hf.evaluation.embeddings import Embeddings, embed, kmer_counts
-from bioscan_hf.evaluation.neighbours import nearest
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM, BarcodeBertModel
-from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
+
+if TYPE_CHECKING:
+    from bioscan_hf.data.loading import load_specimens, select_split
+    from bioscan_hf.evaluation.embeddings import Embeddings, embed, kmer_counts
+    from bioscan_hf.evaluation.neighbours import nearest
+    from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
 
 AutoConfig.register(BarcodeBertConfig.model_type, BarcodeBertConfig, exist_ok=True)
 AutoModel.register(BarcodeBertConfig, BarcodeBertModel, exist_ok=True)
 AutoModelForMaskedLM.register(BarcodeBertConfig, BarcodeBertForMaskedLM, exist_ok=True)
+
+_HOMES = {
+    "Embeddings": "evaluation.embeddings",
+    "KmerEncoder": "tokenization.kmer",
+    "build_tokenizer": "tokenization.kmer",
+    "embed": "evaluation.embeddings",
+    "kmer_counts": "evaluation.embeddings",
+    "load_specimens": "data.loading",
+    "nearest": "evaluation.neighbours",
+    "select_split": "data.loading",
+}
 
 __all__ = [
     "BarcodeBertConfig",
@@ -32,3 +49,13 @@ __all__ = [
     "nearest",
     "select_split",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"bioscan_hf.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'bioscan_hf' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

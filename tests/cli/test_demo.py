@@ -72,7 +72,7 @@ def test_fasta_without_labels_gets_a_model_and_no_results(
     output = tmp_path / "out"
     assert run(monkeypatch, "demo", "--data", str(fasta), "--output", str(output), "--max-steps", "1") == 0
     assert read_results(output / "results.json") == []
-    assert "left out, as no specimen in test has a species" in capsys.readouterr().out
+    assert "left out; it needs a species in train and test." in capsys.readouterr().out
     assert "the data have no labels" in (output / "model" / "README.md").read_text()
 
 

@@ -1,0 +1,168 @@
+"""The demonstration: from specimens to a small pretrained BarcodeBERT with results, pictures and card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from bioscan_hf import __version__
+from bioscan_hf.data.files import digest
+from bioscan_hf.data.loading import select_split
+from bioscan_hf.evaluation.embeddings import embed, kmer_counts
+from bioscan_hf.evaluation.pictures import embedding_map, loss_curve, save_picture
+from bioscan_hf.evaluation.probing import PROBES, nearest_neighbour_accuracy
+from bioscan_hf.evaluation.results import Result, write_results
+from bioscan_hf.hub.cards import Training, chance_loss, pretraining_card
+from bioscan_hf.hub.push import save_card, save_model
+from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
+from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM
+from bioscan_hf.tokenization.kmer import build_tokenizer
+from bioscan_hf.training.arguments import TrainingArguments
+from bioscan_hf.training.masked_lm import distinct_barcodes, pretrain
+
+Report = Callable[[str, int, int, str], None]
+"""Called with the name of a task, what is done, what there is in all, and a remark."""
+
+TITLE = "BarcodeBERT demo"
+SUMMARY = (
+    "A very small BarcodeBERT, pretrained by `bioscan demo` for less than a minute on two CPU cores, to show the way "
+    "from records to a model."
+)
+LIMITS = (
+    "A demonstration: the model is small and barely trained. Do not identify specimens with it, least of all for "
+    "regulatory purposes."
+)
+SIMULATED = " The specimens are simulated; nothing can be concluded about real insects."
+# What two CPU cores can train in a minute. No dropout: no barcode is seen often enough to be learnt by heart.
+SIZES: dict[str, Any] = {
+    "kmer_size": 5,
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+BATCH_SIZE = 32
+LEARNING_RATE = 5e-4
+# Without labels, so that the test splits stay unseen; the paper uses pretrain and other_heldout only.
+PRETRAINING_SPLITS = "pretrain+train+other_heldout"
+EVALUATION_SPLITS = "train+test+test_unseen"
+
+
+def run_demo(
+    specimens: Dataset,
+    folder: Path,
+    *,
+    source: tuple[str, str],
+    simulated: bool,
+    max_steps: int,
+    seed: int,
+    command: str,
+    model_id: str,
+    report: Report,
+) -> list[Result]:
+    """Pretrain, embed and probe, and write what came out.
+
+    Args:
+        specimens: All columns of the schema; `split` decides what is trained on and what is asked.
+        folder: Gets `model/` with its card, `results.json`, `embeddings.png` and `loss.png`.
+        source: Name and revision of the data.
+        simulated: Whether the specimens are, which the card then says.
+        max_steps: Training steps of `BATCH_SIZE` barcodes.
+        seed: Seed of weights, order and masking.
+        command: The command that does this, for results and card.
+        model_id: Repository or folder that the example in the card loads.
+        report: Told of the progress.
+
+    Returns:
+        Accuracy of the model and of 4-mer counts at each probe; a probe without labelled specimens is left out.
+
+    Raises:
+        ValueError: If there are fewer distinct barcodes than one batch.
+        OSError: If `folder` cannot be written.
+    """
+    model, training = _pretrain(specimens, max_steps, seed, report)
+    save_model(folder / "model", model, build_tokenizer(model.config.kmer_size))
+    curve = loss_curve(
+        training.losses, chance=chance_loss(model.config.kmer_size), title="Masked language modelling of barcodes"
+    )
+    save_picture(curve, folder / "loss.png")
+    results = _evaluate(model, specimens, folder, source, command, report)
+    write_results(results, folder / "results.json")
+    card = pretraining_card(
+        model,
+        training,
+        results,
+        source=source,
+        reading_frames=model.config.kmer_size,
+        model_id=model_id,
+        title=TITLE,
+        summary=SUMMARY + (SIMULATED if simulated else ""),
+        limits=LIMITS + (SIMULATED if simulated else ""),
+        version=__version__,
+    )
+    save_card(folder / "model", card)
+    return results
+
+
+def _pretrain(specimens: Dataset, max_steps: int, seed: int, report: Report) -> tuple[BarcodeBertForMaskedLM, Training]:
+    pool = select_split(specimens, PRETRAINING_SPLITS)
+    arguments = TrainingArguments(max_steps, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, seed=seed)
+    model, losses = pretrain(
+        BarcodeBertConfig(**SIZES),
+        pool,
+        arguments,
+        report=lambda step, loss: report("pretraining", step, max_steps, f", {loss:.2f} nats"),
+    )
+    return model, Training(asdict(arguments), len(distinct_barcodes(pool)), losses)
+
+
+def _evaluate(
+    model: BarcodeBertForMaskedLM,
+    specimens: Dataset,
+    folder: Path,
+    source: tuple[str, str],
+    command: str,
+    report: Report,
+) -> list[Result]:
+    chosen = select_split(specimens, EVALUATION_SPLITS)
+    if not len(chosen):
+        chosen = specimens
+    embeddings = embed(
+        model.bert,
+        chosen,
+        reading_frames=model.config.kmer_size,
+        report=lambda done, total: report("embedding", done, total, ""),
+    )
+    title = f"Barcode embeddings by order, {source[0]}"
+    save_picture(embedding_map(embeddings.vectors, chosen["order"][:], title=title), folder / "embeddings.png")
+    compared = (
+        (TITLE, digest(folder / "model" / "model.safetensors"), embeddings),
+        ("4-mer counts", None, kmer_counts(chosen)),
+    )
+    results = []
+    for probe in PROBES:
+        if not all(len(rows) for rows in probe.select(chosen)):
+            continue
+        for name, revision, vectors in compared:
+            accuracy, count = nearest_neighbour_accuracy(vectors, chosen, probe)
+            results.append(
+                Result(
+                    benchmark=probe.name,
+                    metric="accuracy",
+                    value=accuracy,
+                    count=count,
+                    model=name,
+                    model_revision=revision,
+                    dataset=source[0],
+                    dataset_revision=source[1],
+                    split=probe.queries,
+                    command=command,
+                )
+            )
+    return results
