@@ -36,10 +36,11 @@ def demo(
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
 ) -> None:
-    """Train a small BarcodeBERT and name specimens with it, in under three minutes on two cores.
+    """Train a small BarcodeBERT and name specimens with it.
 
     Loads specimens, pretrains on their barcodes, embeds them, and compares its nearest neighbours with those of 4-mer
-    counts: species among seen species, genus among unseen species.
+    counts: species among seen species, genus among unseen species. On two cores this takes a minute, and two to three
+    for 30,000 specimens.
 
     Example: bioscan demo --data my_barcodes.fasta --output my-demo
     """
