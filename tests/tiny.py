@@ -4,6 +4,7 @@ import torch
 from transformers import PreTrainedModel
 
 from bioscan_hf import BarcodeBertConfig, BarcodeBertForMaskedLM, BarcodeBertModel
+from bioscan_hf.evaluation.results import Result
 
 
 def tiny_config() -> BarcodeBertConfig:
@@ -31,3 +32,16 @@ B2,TTTTACGTTTTTACGC,Aptera,Cus,Cus dus,test
 C1,TTTTACGTTATTACGA,Aptera,Cus,Cus eus,test_unseen
 P1,GGGGACGTGGGGACGA,Aptera,,,pretrain
 """
+
+RESULT = Result(
+    benchmark="1-NN genus, unseen species",
+    metric="accuracy",
+    value=0.625,
+    count=1200,
+    model="A model",
+    model_revision="0123456789ab",
+    dataset="some data",
+    dataset_revision="ba9876543210",
+    split="test_unseen",
+    command="bioscan demo --seed 3",
+)

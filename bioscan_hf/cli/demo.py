@@ -48,16 +48,24 @@ def demo(
     from transformers.utils.logging import disable_progress_bar
 
     from bioscan_hf.data.files import staged
-    from bioscan_hf.data.loading import describe_source
+    from bioscan_hf.data.loading import describe_source, load_specimens
     from bioscan_hf.hub.push import check_can_push, push_folder
     from bioscan_hf.training.demo import run_demo
 
+    if private and push_to_hub is None:
+        raise typer.BadParameter("--private is for --push-to-hub REPO, which was not given.")
     console = Console(highlight=False)
     disable_progress_bar()
     if push_to_hub is not None:
         check_can_push(push_to_hub)
     with staged(output) as stage:
-        specimens = _load(data, splits, seed, console)
+        specimens = load_specimens(data, splits=splits)
+        source = describe_source(data, splits)
+        distinct = len(set(specimens["dna_barcode"]))
+        console.print(f"{len(specimens):,} specimens, {distinct:,} distinct barcodes: {source[0]}")
+        if not any(specimens["split"]):
+            specimens = _with_splits(specimens, seed)
+            console.print("No splits were given; drew pretrain, train, test and test_unseen.")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
             tasks = {}
@@ -70,7 +78,7 @@ def demo(
             results = run_demo(
                 specimens,
                 stage,
-                source=describe_source(data, splits),
+                source=source,
                 simulated=data is None,
                 max_steps=max_steps,
                 seed=seed,
@@ -84,20 +92,13 @@ def demo(
         console.print(f"Pushed: {push_folder(output / 'model', push_to_hub, private=private)}")
 
 
-def _load(data: Path | None, splits: Path | None, seed: int, console: Console) -> Dataset:
+def _with_splits(specimens: Dataset, seed: int) -> Dataset:
     import pyarrow as pa
 
-    from bioscan_hf.data.loading import describe_source, load_specimens
     from bioscan_hf.data.partition import partition
 
-    specimens = load_specimens(data, splits=splits)
-    name, _ = describe_source(data, splits)
-    console.print(f"{len(specimens):,} specimens, {len(set(specimens['dna_barcode'])):,} distinct barcodes: {name}")
-    if not any(specimens["split"]):
-        drawn = pa.array(partition(specimens, seed=seed), pa.string())
-        specimens = specimens.remove_columns("split").add_column("split", drawn)
-        console.print("No splits were given; drew pretrain, train, test and test_unseen.")
-    return specimens
+    drawn = pa.array(partition(specimens, seed=seed), pa.string())
+    return specimens.remove_columns("split").add_column("split", drawn)
 
 
 def _show(results: list[Result], console: Console) -> None:

@@ -55,7 +55,9 @@ def read_specimens(path: Path) -> pa.Table:
     if not path.is_file():
         raise FileNotFoundError(f"No such file: '{path}'. Expected a FASTA, CSV, TSV or Parquet file of specimens.")
     with _named_in_errors(path):
-        table = _to_schema(_read_fasta(path) if _ending(path) in FASTA_ENDINGS else _read_table(path), path)
+        table = _to_schema(
+            _read_fasta(path) if _ending(path) in FASTA_ENDINGS else _read_table(path, FASTA_ENDINGS), path
+        )
     _check(table, path)
     return table
 
@@ -136,11 +138,12 @@ def _read_fasta(path: Path) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in columns]))
 
 
-def _read_table(path: Path) -> pa.Table:
+def _read_table(path: Path, other_endings: tuple[str, ...] = ()) -> pa.Table:
+    """Read a table; an error names `other_endings`, which the caller reads, too."""
     if _ending(path) == ".parquet":
         return pq.read_table(path)
     if _ending(path) not in TABLE_DELIMITERS:
-        endings = ", ".join([*FASTA_ENDINGS, *TABLE_DELIMITERS, ".parquet"])
+        endings = ", ".join([*other_endings, *TABLE_DELIMITERS, ".parquet"])
         raise ValueError(f"'{path}' is of an unknown kind; expected one of the endings {endings}.")
     delimiter = TABLE_DELIMITERS[_ending(path)]
     # All as text: type inference would turn the chunk '00' into a number. `_to_schema` casts.

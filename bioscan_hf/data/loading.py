@@ -76,8 +76,9 @@ def describe_source(path: str | Path | None = None, splits: str | Path | None = 
     Returns:
         A name for tables and cards, and a digest of the files' content.
     """
+    added = [] if splits is None else [Path(splits)]
     if path is not None:
-        return Path(path).name, digest(*(Path(file) for file in (path, splits) if file is not None))
+        return Path(path).name, digest(Path(path), *added)
     with as_file(files("bioscan_hf.data") / "sample") as folder:
-        revision = digest(*(folder / f"{split}.parquet" for split in SPLIT_NAMES))
+        revision = digest(*(folder / f"{split}.parquet" for split in SPLIT_NAMES), *added)
     return "bioscan_hf sample (simulated specimens)", revision

@@ -1,7 +1,4 @@
-"""One embedding per specimen, from a model or from k-mer counts.
-
-Everything that turns specimens into vectors is an `Embedder`: a function from a dataset to `Embeddings`.
-"""
+"""One embedding per specimen, from a model or from k-mer counts."""
 
 from __future__ import annotations
 
@@ -28,9 +25,6 @@ class Embeddings:
 
     processids: list[str]
     vectors: NDArray[np.float32]
-
-
-Embedder = Callable[[Dataset], Embeddings]
 
 
 def embed(

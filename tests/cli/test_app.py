@@ -40,6 +40,7 @@ def test_help_names_the_commands(
         (["demo", "--steps", "3"], 2, "--steps"),
         (["demo", "--max-steps", "0"], 2, "--max-steps"),
         (["demo", "--max-steps", "many"], 2, "valid integer"),
+        (["demo", "--private"], 2, "--push-to-hub REPO, which was not given"),
         (["demo", "--data", "no.csv"], 1, "No such file: 'no.csv'"),
         (["demo", "--splits", "no.csv"], 1, "No such file: 'no.csv'"),
         (["demo", "--push-to-hub", "a/b/c"], 1, "a/b/c"),

@@ -97,8 +97,8 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_splits_of_an_unknown_kind_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown kind"):
-        read_splits(write(tmp_path / "s.xlsx", "x"))
+    with pytest.raises(ValueError, match=r"unknown kind; expected one of the endings \.csv"):
+        read_splits(write(tmp_path / "s.fasta", FASTA))
 
 
 def test_splits_take_any_name_of_the_second_column(tmp_path: Path) -> None:

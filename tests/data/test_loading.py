@@ -59,3 +59,4 @@ def test_revision_follows_the_content(csv: Path) -> None:
     csv.write_text(CSV.replace("GGGG", "GGGA"))
     assert describe_source(csv)[1] != revision
     assert "simulated" in describe_source()[0]
+    assert describe_source(splits=csv)[1] != describe_source()[1]

@@ -3,20 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bioscan_hf.evaluation.results import Result, read_results, results_markdown, write_results
+from bioscan_hf.evaluation.results import read_results, results_markdown, write_results
+from tests.tiny import RESULT
 
-RESULT = Result(
-    benchmark="1-NN genus",
-    metric="accuracy",
-    value=0.4567,
-    count=1234,
-    model="ours",
-    model_revision="abc",
-    dataset="data",
-    dataset_revision="def",
-    split="test_unseen",
-    command="bioscan demo",
-)
 RESULTS = [RESULT, replace(RESULT, model="baseline", model_revision=None, value=0.5), replace(RESULT, benchmark="b")]
 
 
@@ -27,10 +16,10 @@ def test_written_results_are_read_back(tmp_path: Path) -> None:
 
 def test_table_has_a_row_per_benchmark_and_a_column_per_model() -> None:
     assert results_markdown(RESULTS).splitlines() == [
-        "|  | queries | ours | baseline |",
+        "|  | queries | A model | baseline |",
         "| --- | ---: | ---: | ---: |",
-        "| 1-NN genus, accuracy (%) | 1,234 | 45.7 | 50.0 |",
-        "| b, accuracy (%) | 1,234 | 45.7 | - |",
+        "| 1-NN genus, unseen species, accuracy (%) | 1,200 | 62.5 | 50.0 |",
+        "| b, accuracy (%) | 1,200 | 62.5 | - |",
     ]
 
 

@@ -6,19 +6,8 @@ from huggingface_hub import ModelCard, ModelCardData
 from bioscan_hf import BarcodeBertForMaskedLM
 from bioscan_hf.evaluation.results import Result, results_markdown
 from bioscan_hf.hub.cards import Training, chance_loss, pretraining_card
+from tests.tiny import RESULT as OURS
 
-OURS = Result(
-    benchmark="1-NN genus, unseen species",
-    metric="accuracy",
-    value=0.625,
-    count=200,
-    model="A model",
-    model_revision="0123456789ab",
-    dataset="some data",
-    dataset_revision="ba9876543210",
-    split="test_unseen",
-    command="bioscan demo --seed 3",
-)
 BASELINE = replace(OURS, model="4-mer counts", model_revision=None, value=0.5)
 
 
