@@ -15,7 +15,8 @@ def staged(folder: Path) -> Iterator[Path]:
     """Write several results into a folder together.
 
     The block writes into a temporary folder on the same disk. When it ends, each item there takes the place of the item
-    of the same name in `folder`; if it fails or is interrupted, `folder` is as it was. Other items are never touched.
+    of the same name in `folder`; if the block fails or is interrupted, `folder` is as it was. Other items are never
+    touched.
 
     Args:
         folder: Where the results shall lie; it is made if need be.
