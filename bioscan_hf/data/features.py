@@ -103,6 +103,17 @@ SPLIT_UNIONS: dict[str, tuple[str, ...]] = {
 SPLIT_ALIASES: dict[str, str] = {"validation": "val"}
 
 
+def published_name(split: str) -> str:
+    """Name of a split in the dataset on the Hub, which follows `datasets`: `val` is `validation`.
+
+    The column `split` keeps the released value.
+
+    >>> published_name("val"), published_name("test")
+    ('validation', 'test')
+    """
+    return next((alias for alias, name in SPLIT_ALIASES.items() if name == split), split)
+
+
 def resolve_split(split: str) -> tuple[str, ...]:
     """Turn a split, a union (`seen`, `unseen`, `all`), an alias or a sum of these into the partitions it stands for.
 
