@@ -16,7 +16,8 @@ from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertC
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM, BarcodeBertModel
 
 if TYPE_CHECKING:
-    from bioscan_hf.data.loading import load_specimens, select_split
+    from bioscan_hf.data.loading import select_split
+    from bioscan_hf.data.specimens import load_specimens
     from bioscan_hf.evaluation.embeddings import Embeddings, embed, kmer_counts
     from bioscan_hf.evaluation.neighbours import nearest
     from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
@@ -31,7 +32,7 @@ _HOMES = {
     "build_tokenizer": "tokenization.kmer",
     "embed": "evaluation.embeddings",
     "kmer_counts": "evaluation.embeddings",
-    "load_specimens": "data.loading",
+    "load_specimens": "data.specimens",
     "nearest": "evaluation.neighbours",
     "select_split": "data.loading",
 }

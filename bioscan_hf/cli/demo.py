@@ -48,7 +48,7 @@ def demo(
     from transformers.utils.logging import disable_progress_bar
 
     from bioscan_hf.data.files import staged
-    from bioscan_hf.data.loading import describe_source, load_specimens
+    from bioscan_hf.data.specimens import describe_source, load_specimens
     from bioscan_hf.hub.push import check_can_push, push_folder
     from bioscan_hf.training.demo import run_demo
 

@@ -5,7 +5,7 @@ from datasets import Dataset
 
 from bioscan_hf import load_specimens, select_split
 from bioscan_hf.data.features import bioscan_features
-from bioscan_hf.data.loading import describe_source
+from bioscan_hf.data.specimens import describe_source
 from tests.tiny import CSV
 
 
