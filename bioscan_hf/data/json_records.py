@@ -1,0 +1,49 @@
+"""Records of a JSON or JSON-LD list, read one by one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+CHUNK_CHARACTERS = 1 << 20
+LONGEST_RECORD = 1 << 24
+_BETWEEN = re.compile(r"[\s,]*")
+
+
+def json_records(file: TextIO, name: str) -> Iterator[dict[str, Any]]:
+    """Read the objects of a list without loading the whole list.
+
+    Args:
+        file: A list of objects, or a JSON-LD object whose `@graph` is such a list.
+        name: Names the file in errors.
+
+    Yields:
+        The objects, in their order.
+
+    Raises:
+        ValueError: If the text is something else, or breaks off.
+    """
+    decoder = json.JSONDecoder()
+    buffer = file.read(CHUNK_CHARACTERS)
+    opening = re.match(r'\s*(\[|\{(?:.(?!"@graph"))*?."@graph"\s*:\s*\[)', buffer, re.DOTALL)
+    if opening is None:
+        raise ValueError(f"{name} is not a list of records; expected '[' or an object with '@graph'.")
+    at, number = opening.end(), 0
+    while True:
+        at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]
+        if buffer.startswith("]", at):
+            return
+        try:
+            record, end = decoder.raw_decode(buffer, at)
+        except json.JSONDecodeError as error:
+            more = file.read(CHUNK_CHARACTERS)
+            if not more or len(buffer) - at > LONGEST_RECORD:
+                raise ValueError(f"{name}, record {number + 1}: broken off or not JSON ({error.msg}).") from error
+            buffer, at = buffer[at:] + more, 0
+            continue
+        if not isinstance(record, dict):
+            raise ValueError(f"{name}, record {number + 1}: expected an object; got {str(record)[:40]!r}.")
+        yield record
+        number, at = number + 1, end
