@@ -13,8 +13,8 @@ from pathlib import Path
 from datasets import Dataset, Image
 
 from bioscan_hf.data.features import COLUMN_NAMES, SPLIT_NAMES
-from bioscan_hf.data.loading import select_split
 from bioscan_hf.data.release import METADATA_ARCHIVE, METADATA_MEMBERS, PARTS, image_member
+from bioscan_hf.data.selection import select_split
 from bioscan_hf.data.specimens import load_specimens
 
 # Columns that pandas wrote as floats in the released CSV, because they have gaps.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 
 @contextmanager
@@ -57,6 +59,32 @@ def _replace(target: Path, item: Path, aside: Path) -> None:
         aside.rename(target)
         raise
     shutil.rmtree(aside)
+
+
+def build_once(folder: Path, build: Callable[[Path], None]) -> None:
+    """Make a folder of a cache, unless it is there.
+
+    It appears under its name when it is complete. Of several processes, one builds and the others wait.
+
+    Args:
+        folder: Where the result shall lie.
+        build: Writes it into the folder that it is given, which it may find absent or empty.
+
+    Raises:
+        OSError: If there is no space, or the folder cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if folder.exists():
+            return
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        partial.mkdir()
+        try:
+            build(partial)
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def digest(*paths: Path) -> str:

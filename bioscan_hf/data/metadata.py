@@ -203,14 +203,20 @@ def _csv_tables(source: MetadataSource, *, numbered: bool) -> RawTables:
         next_row = 0
         for batch in reader:
             if malformed and not numbered:
-                # Lines have their numbers only when one thread reads.
-                yield from _csv_tables(source, numbered=True)
-                return
+                break
+            # The reader is ahead of the batch: a malformed line may belong to a later one.
             rows = np.arange(next_row, next_row + len(batch) + len(malformed))
             rows = rows[~np.isin(rows, [bad.row for bad in malformed])][: len(batch)]
-            next_row += len(batch) + len(malformed)
-            yield pa.table(batch).select(COLUMN_NAMES), rows, list(malformed)
-            malformed.clear()
+            next_row = int(rows[-1]) + 1 if len(rows) else next_row
+            passed = [bad for bad in malformed if bad.row < next_row]
+            del malformed[: len(passed)]
+            yield pa.table(batch).select(COLUMN_NAMES), rows, passed
+    if malformed and not numbered:
+        # Lines have their numbers only when one thread reads.
+        yield from (found for found in _csv_tables(source, numbered=True) if found[2])
+    elif malformed:
+        empty = pa.table({name: pa.array([], pa.binary()) for name in COLUMN_NAMES})
+        yield empty, np.arange(0), malformed
 
 
 def _json_tables(source: MetadataSource, *, numbered: bool) -> RawTables:

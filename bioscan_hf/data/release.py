@@ -7,6 +7,7 @@ bioscan-dataset 1.3.0; counts of Gharaee et al. (NeurIPS 2024, arXiv 2406.12723)
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bioscan_hf.data.features import SPLIT_NAMES
@@ -140,3 +141,35 @@ def image_member(package: str, split: str, chunk: str | None, processid: str) ->
     """
     folder = f"{split}/{chunk}" if chunk else split
     return f"bioscan5m/images/{package}/{folder}/{processid}.jpg"
+
+
+def archives_for(files: Sequence[str], package: str, splits: Sequence[str]) -> list[str]:
+    """Choose the image archives that hold some splits: the parts if all are there, else the whole package.
+
+    Args:
+        files: Names to choose from.
+        package: Image package.
+        splits: Splits whose images are needed.
+
+    Raises:
+        FileNotFoundError: If there is no such archive.
+
+    >>> archives_for(["BIOSCAN_5M_cropped_256_eval.zip", "BIOSCAN_5M_cropped_256.zip"], "cropped_256", ["val"])
+    ['BIOSCAN_5M_cropped_256_eval.zip']
+    """
+    chosen: list[str] = []
+    for part, held in PARTS.items():
+        if set(held) & set(splits):
+            own = [file for file in files if archive_pattern(package, part).fullmatch(file)]
+            if not own:
+                break
+            chosen += own
+    else:
+        return chosen
+    whole = [file for file in files if archive_pattern(package).fullmatch(file)]
+    if not whole:
+        raise FileNotFoundError(
+            f"No archive of {package} with {list(splits)}; expected BIOSCAN_5M_{package}.zip or its parts, found "
+            f"{sorted(file for file in files if file.endswith('.zip'))}."
+        )
+    return whole
