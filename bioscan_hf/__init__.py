@@ -16,7 +16,10 @@ from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertC
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM, BarcodeBertModel
 
 if TYPE_CHECKING:
-    from bioscan_hf.data.loading import select_split
+    from bioscan_hf.data.builder import Bioscan5M
+    from bioscan_hf.data.labels import Labels
+    from bioscan_hf.data.loading import load_dataset, load_labels
+    from bioscan_hf.data.selection import select_split
     from bioscan_hf.data.specimens import load_specimens
     from bioscan_hf.evaluation.embeddings import Embeddings, embed, kmer_counts
     from bioscan_hf.evaluation.neighbours import nearest
@@ -27,25 +30,33 @@ AutoModel.register(BarcodeBertConfig, BarcodeBertModel, exist_ok=True)
 AutoModelForMaskedLM.register(BarcodeBertConfig, BarcodeBertForMaskedLM, exist_ok=True)
 
 _HOMES = {
+    "Bioscan5M": "data.builder",
     "Embeddings": "evaluation.embeddings",
     "KmerEncoder": "tokenization.kmer",
     "build_tokenizer": "tokenization.kmer",
     "embed": "evaluation.embeddings",
     "kmer_counts": "evaluation.embeddings",
+    "Labels": "data.labels",
+    "load_dataset": "data.loading",
+    "load_labels": "data.loading",
     "load_specimens": "data.specimens",
     "nearest": "evaluation.neighbours",
-    "select_split": "data.loading",
+    "select_split": "data.selection",
 }
 
 __all__ = [
     "BarcodeBertConfig",
     "BarcodeBertForMaskedLM",
     "BarcodeBertModel",
+    "Bioscan5M",
     "Embeddings",
     "KmerEncoder",
+    "Labels",
     "build_tokenizer",
     "embed",
     "kmer_counts",
+    "load_dataset",
+    "load_labels",
     "load_specimens",
     "nearest",
     "select_split",

@@ -52,9 +52,7 @@ class Labels:
         unknown = pc.and_(pc.is_null(indices), pc.is_valid(column))
         if pc.any(unknown).as_py():
             name = column.filter(unknown)[0].as_py()
-            raise ValueError(
-                f"{name!r} is not a {rank} of this dataset; its {len(self.names[rank]):,} names are known."
-            )
+            raise ValueError(f"{name!r} is not in the vocabulary of {rank}, which has {len(self.names[rank]):,} names.")
         return np.asarray(pc.fill_null(indices, NO_LABEL)).astype(np.int64)
 
     def label2index(self, rank: str, label: str | Sequence[str | None] | None) -> int | np.ndarray:
@@ -79,7 +77,7 @@ class Labels:
         if not np.issubdtype(wanted.dtype, np.integer):
             raise ValueError(f"An index must be an integer; got {index!r}. `label2index` takes names.")
         if wanted.size and (wanted.min() < NO_LABEL or wanted.max() >= len(names)):
-            raise ValueError(f"The {rank} has the indices 0 to {len(names) - 1}, and -1 for none; got {index!r}.")
+            raise ValueError(f"{rank} has the indices 0 to {len(names) - 1}, and -1 for none; got {index!r}.")
         found = [None if i == NO_LABEL else names[i] for i in wanted.tolist()]
         return found if np.ndim(index) else found[0]
 

@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from bioscan_hf import __version__
 from bioscan_hf.data.files import digest
-from bioscan_hf.data.loading import select_split
+from bioscan_hf.data.selection import select_split
 from bioscan_hf.evaluation.embeddings import embed, kmer_counts
 from bioscan_hf.evaluation.pictures import embedding_map, loss_curve, save_picture
 from bioscan_hf.evaluation.probing import PROBES, nearest_neighbour_accuracy
