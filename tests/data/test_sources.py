@@ -1,0 +1,68 @@
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bioscan_hf.data.features import SPLIT_NAMES
+from bioscan_hf.data.sources import Archives, ConvertedFolder, fingerprint, open_source, select_shards
+from tests.made_release import Row, made_rows, make_release, write_csv
+
+FILES = [f"metadata/train-0000{i}-of-00003.parquet" for i in (2, 0, 1)] + ["cropped_256/test-00000-of-00001.parquet"]
+
+
+def test_shards_come_in_order_and_complete() -> None:
+    assert select_shards(FILES, "metadata", "train", "x") == sorted(FILES)[1:]
+    assert select_shards(FILES, "metadata", "val", "x") == []
+    with pytest.raises(FileNotFoundError, match="just 2 of the 3 shards of metadata, train"):
+        select_shards(FILES[1:], "metadata", "train", "x")
+    with pytest.raises(FileNotFoundError, match=r"x has no 'cropped'; it has \['cropped_256', 'metadata'\]"):
+        select_shards(FILES, "cropped", "train", "x")
+
+
+def test_archives_and_what_they_convert_to_are_one_source(tmp_path: Path) -> None:
+    rows = make_release(tmp_path / "release", made_rows(3))
+    archives = open_source(tmp_path / "release", cache=tmp_path / "cache")
+    assert isinstance(archives, Archives)
+    [folder] = (tmp_path / "cache" / "bioscan_hf").glob("metadata-????????????????")
+    converted = open_source(folder)
+    assert isinstance(converted, ConvertedFolder)
+    for split in SPLIT_NAMES:
+        assert converted.shards("metadata", split) == archives.shards("metadata", split)
+        own = [i for i, row in enumerate(rows) if row["split"] == split]
+        assert np.array_equal(converted.order(split), own) and np.array_equal(archives.order(split), own)
+    assert archives.labels().names == converted.labels().names
+
+
+def test_the_state_of_a_folder_follows_its_files(tmp_path: Path) -> None:
+    make_release(tmp_path, made_rows(2))
+    before = fingerprint(tmp_path)
+    assert fingerprint(tmp_path) == before
+    archive = tmp_path / "BIOSCAN_5M_cropped_256_eval.zip"
+    archive.write_bytes(archive.read_bytes() + b"\0")
+    assert fingerprint(tmp_path) != before
+
+
+def test_what_is_left_out_is_listed_each_time(tmp_path: Path) -> None:
+    rows: list[Row] = made_rows(2)
+    rows[5]["coord-lat"] = "north"
+    path = write_csv(tmp_path / "metadata.csv", rows)
+    for _ in range(2):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            open_source(path, cache=tmp_path / "cache", on_error="skip")
+        message = str(caught[-1].message)
+        assert f"1 bad records are left out, see '{tmp_path}" in message and "must be a number" in message
+    [listed] = tmp_path.glob("cache/bioscan_hf/*/skipped.json")
+    assert [record["processid"] for record in json.loads(listed.read_text())] == [rows[5]["processid"]]
+
+
+def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    rows = made_rows(2)
+    rows[-1]["split"] = "tset"
+    path = write_csv(tmp_path / "metadata.csv", rows)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=str(rows[-1]["processid"])):
+            open_source(path, cache=tmp_path / "cache")
+    assert not [item for item in (tmp_path / "cache" / "bioscan_hf").iterdir() if item.suffix != ".lock"]
