@@ -61,8 +61,9 @@ def demo(
     with staged(output) as stage:
         specimens = load_specimens(data, splits=splits)
         source = describe_source(data, splits)
-        distinct = len(set(specimens["dna_barcode"]))
-        console.print(f"{len(specimens):,} specimens, {distinct:,} distinct barcodes: {source[0]}")
+        if None in (barcodes := set(specimens["dna_barcode"])):
+            raise ValueError(f"'{data}' has specimens without barcode; the demonstration needs the barcode of each.")
+        console.print(f"{len(specimens):,} specimens, {len(barcodes):,} distinct barcodes: {source[0]}")
         if not any(specimens["split"]):
             specimens = _with_splits(specimens, seed)
             console.print("No splits were given; drew pretrain, train, test and test_unseen.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from bioscan_hf.data.features import COLUMNS, SPLIT_NAMES, bioscan_features
 IUPAC_LETTERS = b"ACGTNRYSWKMBDHV"
 # A process id is the name of an image file, too: printable ASCII without slashes.
 _PROCESSID = r"^[!-.0-\[\]-~]+$"
+# As the name of a folder of images.
+_CHUNK = r"^[0-9a-f]{1,2}$"
 _LIMITS = {"coord-lat": 90.0, "coord-lon": 180.0}
 
 
@@ -29,14 +31,18 @@ class BadRecord:
 class RecordChecker:
     """Turns tables of text into tables of the schema, and finds the records that do not fit it.
 
-    It remembers the process ids of the tables that it has seen, to find repeated ones.
+    It remembers the process ids of good records, to find repeated ones.
+
+    Args:
+        optional: Of `split` and `dna_barcode`, those that a record may lack.
 
     Attributes:
         count: Number of good records so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, optional: Collection[str] = ()) -> None:
         self.count = 0
+        self._optional = optional
         self._schema = bioscan_features(image=False).arrow_schema
         self._seen = _Names()
 
@@ -52,15 +58,15 @@ class RecordChecker:
         """
         reasons: dict[int, str] = {}
         columns = {column.name: self._typed(column.name, raw[column.name], reasons) for column in COLUMNS}
-        self._check_names(raw["processid"], reasons)
-        columns["dna_barcode"] = _checked_barcodes(raw["dna_barcode"], reasons)
-        unknown = pc.invert(pc.is_in(columns["split"], value_set=pa.array(SPLIT_NAMES)))
-        for i in _where(unknown):
-            value = columns["split"][i].as_py()
-            reasons.setdefault(i, f"`split` must be one of {list(SPLIT_NAMES)}; got {value!r}.")
+        columns["dna_barcode"] = self._barcodes(raw["dna_barcode"], reasons)
+        self._check_text(columns, reasons)
         for name, limit in _LIMITS.items():
             for i in _where(pc.greater(pc.abs(columns[name]), limit)):
                 reasons.setdefault(i, f"{name!r} must be within {limit:g} degrees; got {columns[name][i].as_py():g}.")
+        # Last, for the id of a bad record is not taken.
+        names = [None if i in reasons else name for i, name in enumerate(raw["processid"].to_pylist())]
+        for i in self._seen.repeated(names):
+            reasons[i] = "the process id occurs more than once."
 
         table = pa.table([*columns.values(), pa.array(rows, pa.int32())], names=[*columns, "row"])
         bad = [BadRecord(int(rows[i]), _readable(raw["processid"][i]), reasons[i]) for i in sorted(reasons)]
@@ -84,12 +90,36 @@ class RecordChecker:
                     values.append(pa.scalar(None, dtype))
             return pa.chunked_array([pa.array([value.as_py() for value in values], dtype)])
 
-    def _check_names(self, processids: pa.ChunkedArray, reasons: dict[int, str]) -> None:
-        named = pc.fill_null(pc.match_substring_regex(processids, _PROCESSID), False)
-        for i in _where(pc.invert(named)):
-            reasons.setdefault(i, f"the process id must be ASCII letters; got {_readable(processids[i])!r}.")
-        for i in self._seen.repeated(processids.to_pylist()):
-            reasons.setdefault(i, "the process id occurs more than once.")
+    def _check_text(self, columns: dict[str, pa.ChunkedArray], reasons: dict[int, str]) -> None:
+        processids, splits, chunks = (columns[name] for name in ("processid", "split", "chunk"))
+        for i in _where(pc.is_null(processids)):
+            reasons.setdefault(i, "the process id is empty; every specimen needs one.")
+        for i in _where(pc.invert(pc.match_substring_regex(processids, _PROCESSID))):
+            reasons.setdefault(i, f"the process id must be ASCII without slashes; got {processids[i].as_py()!r}.")
+        unknown = pc.invert(pc.is_in(splits, value_set=pa.array(SPLIT_NAMES)))
+        if "split" in self._optional:
+            unknown = pc.and_(unknown, pc.is_valid(splits))
+        for i in _where(unknown):
+            reasons.setdefault(i, f"`split` must be one of {list(SPLIT_NAMES)}; got {splits[i].as_py()!r}.")
+        for i in _where(pc.invert(pc.match_substring_regex(chunks, _CHUNK))):
+            reasons.setdefault(i, f"`chunk` must be one or two hexadecimal digits; got {chunks[i].as_py()!r}.")
+
+    def _barcodes(self, barcodes: pa.ChunkedArray, reasons: dict[int, str]) -> pa.ChunkedArray:
+        """Put barcodes in upper case, and find those with other letters."""
+        if not barcodes.null_count and all(_only_nucleotides(chunk) for chunk in barcodes.chunks):
+            return barcodes.cast(pa.string())
+        cleaned = []
+        for i, value in enumerate(barcodes.to_pylist()):
+            letters = (value or b"").upper()
+            other = letters.translate(None, IUPAC_LETTERS)
+            if not letters and "dna_barcode" not in self._optional:
+                reasons.setdefault(i, "the barcode is empty.")
+            elif other:
+                at = letters.index(other[:1])
+                letter, expected = letters[at:].decode(errors="replace")[:1], IUPAC_LETTERS.decode()
+                reasons.setdefault(i, f"the barcode has {letter!r} at position {at + 1}; expected {expected}.")
+            cleaned.append(letters.decode() if letters and not other else None)
+        return pa.chunked_array([pa.array(cleaned, pa.string())])
 
 
 class _Names:
@@ -121,24 +151,6 @@ def _cast(column: pa.ChunkedArray | pa.Array, dtype: pa.DataType) -> pa.ChunkedA
         # The released CSV writes integers as '146774.0', as pandas does in a column with gaps.
         return text.cast(pa.float64()).cast(dtype)
     return text if pa.types.is_string(dtype) else text.cast(dtype)
-
-
-def _checked_barcodes(barcodes: pa.ChunkedArray, reasons: dict[int, str]) -> pa.ChunkedArray:
-    """Put barcodes in upper case, and find those with other letters."""
-    if not barcodes.null_count and all(_only_nucleotides(chunk) for chunk in barcodes.chunks):
-        return barcodes.cast(pa.string())
-    cleaned = []
-    for i, value in enumerate(barcodes.to_pylist()):
-        letters = (value or b"").upper()
-        other = letters.translate(None, IUPAC_LETTERS)
-        if not letters:
-            reasons.setdefault(i, "the barcode is empty.")
-        elif other:
-            at = letters.index(other[:1]) + 1
-            expected = IUPAC_LETTERS.decode()
-            reasons.setdefault(i, f"the barcode has {_readable(other[:1])!r} at position {at}; expected {expected}.")
-        cleaned.append(None if other else letters.decode())
-    return pa.chunked_array([pa.array(cleaned, pa.string())])
 
 
 def _only_nucleotides(chunk: pa.Array) -> bool:

@@ -104,11 +104,14 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "split": (lambda p: change(p, 4, split="tset"), "`split` must be one of .* got 'tset'"),
     "no split": (lambda p: change(p, 4, split=""), "`split` must be one of .* got None"),
     "gap": (lambda p: change(p, 4, dna_barcode="ACGT-ACGT"), "the barcode has '-' at position 5"),
-    "not ASCII": (lambda p: change(p, 4, dna_barcode="ACGTÄCGT"), "the barcode has .* at position 5"),
+    "not ASCII": (lambda p: change(p, 4, dna_barcode="ACGTÄCGT"), "the barcode has 'Ä' at position 5"),
     "no barcode": (lambda p: change(p, 4, dna_barcode=""), "the barcode is empty"),
-    "path": (lambda p: change(p, 4, processid="../../x"), "the process id must be ASCII letters; got '../../x'"),
-    "accent": (lambda p: change(p, 4, processid="É12"), "the process id must be ASCII letters"),
-    "no id": (lambda p: change(p, 4, processid=""), "the process id must be ASCII letters; got None"),
+    "path": (
+        lambda p: change(p, 4, processid="../../x"),
+        "the process id must be ASCII without slashes; got '../../x'",
+    ),
+    "accent": (lambda p: change(p, 4, processid="É12"), "the process id must be ASCII without slashes"),
+    "no id": (lambda p: change(p, 4, processid=""), "the process id is empty"),
 }
 
 

@@ -1,0 +1,107 @@
+"""What the readers of users' files share: records as text, with their places, and text files that open or say why."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bioscan_hf.data.records import BadRecord
+
+# Python's garbage collector looks at every record that is held: ten times as many take a third longer.
+RECORDS_PER_BATCH = 2_000
+NO_VALUE = frozenset({"", "None", "NA", "nan", "NaN"})
+"""Fields without a value: empty, or as BOLD's data packages (`None`), R (`NA`) and pandas (`nan`) write them."""
+
+_NOTHING = pa.array(sorted(NO_VALUE))
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class RawRecords(NamedTuple):
+    """Some records of a file, not checked yet.
+
+    Attributes:
+        table: Columns of text (binary), null where there is no value.
+        places: Where each record stands: the line of a text file, the row of a Parquet file, from 1.
+        malformed: Records that have no place in the table, with `row` as their place.
+    """
+
+    table: pa.Table
+    places: np.ndarray
+    malformed: list[BadRecord]
+
+
+def raw_records(
+    columns: Mapping[str, Sequence[str | None] | pa.Array], places: Sequence[int], malformed: Sequence[BadRecord] = ()
+) -> RawRecords:
+    """Make records of columns of text: white space around it goes, one of `NO_VALUE` becomes null."""
+    arrays = {}
+    for name, column in columns.items():
+        text = pc.utf8_trim_whitespace(pa.array(column, pa.string()))
+        arrays[name] = pc.if_else(pc.is_in(text, value_set=_NOTHING), None, text).cast(pa.binary())
+    return RawRecords(pa.table(arrays), np.array(places, np.int32), list(malformed))
+
+
+def ending(path: Path) -> str:
+    """Ending of a file's name in lower case, without `.gz`."""
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+@contextmanager
+def named_in_errors(path: Path) -> Iterator[None]:
+    """Errors of the readers say what is wrong, but not in which file.
+
+    Raises:
+        ValueError: In their place, naming the file.
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"'{path}', line {_first_line_not_in_utf8(path)}: not UTF-8; save the file in UTF-8, or convert it: "
+            f"`iconv -f ISO-8859-1 -t UTF-8` is for Western European text."
+        ) from error
+    except (pa.ArrowException, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"'{path}' cannot be read: {str(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
+    """Open a text file in UTF-8, gzipped if its name ends in `.gz`; a byte order mark is left out.
+
+    Args:
+        path: The file.
+        newline: As in `open`.
+
+    Raises:
+        ValueError: While it is open, too: if the file is damaged, or not in UTF-8.
+    """
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    with named_in_errors(path):
+        with opened(path, "rb") as file:
+            head = file.read(1 << 12)
+        if head.startswith(_UTF_16) or b"\0" in head:
+            raise ValueError(f"'{path}' is UTF-16, or no text; save it as UTF-8 text (in Excel: 'CSV UTF-8').")
+        with opened(path, "rt", encoding="utf-8-sig", newline=newline) as lines:
+            yield lines
+
+
+def _first_line_not_in_utf8(path: Path) -> int:
+    with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as lines:
+        return next(number for number, line in enumerate(lines, 1) if not _is_utf8(line))
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

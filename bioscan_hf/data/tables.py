@@ -1,0 +1,126 @@
+"""Tables that users have, CSV, TSV or Parquet, as records of text."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bioscan_hf.data.raw_records import (
+    RECORDS_PER_BATCH,
+    RawRecords,
+    ending,
+    named_in_errors,
+    open_text,
+    raw_records,
+)
+from bioscan_hf.data.records import BadRecord
+
+if TYPE_CHECKING:
+    import _csv  # names the type of `csv.reader`
+
+TABLE_DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+TABLE_ENDINGS = (*TABLE_DELIMITERS, ".parquet")
+
+
+def column_names(path: Path) -> list[str]:
+    """Names of a table's columns.
+
+    Args:
+        path: File with one of `TABLE_ENDINGS`; a text file may be gzipped (`.gz`).
+
+    Raises:
+        ValueError: If the file is empty, damaged or not in UTF-8.
+    """
+    if ending(path) == ".parquet":
+        with named_in_errors(path):
+            return list(pq.read_schema(path).names)
+    with _delimited(path) as text:
+        return text.names
+
+
+def read_table(path: Path, columns: Mapping[str, str]) -> Iterator[RawRecords]:
+    """Read some columns as text.
+
+    In text files, a quoted field may hold line breaks, lines without any text are passed over, and white space around
+    a field is left out. BOLD's own exports, which quote nothing, are read as they are.
+
+    Args:
+        path: File with one of `TABLE_ENDINGS`.
+        columns: The columns to read: the name that each shall have, and its name in the file.
+
+    Yields:
+        Some records at a time; those with too many or too few fields are among the malformed ones.
+
+    Raises:
+        ValueError: If the file cannot be read; the message names file and line.
+    """
+    return (_parquet_records if ending(path) == ".parquet" else _text_records)(path, columns)
+
+
+def _parquet_records(path: Path, columns: Mapping[str, str]) -> Iterator[RawRecords]:
+    first = 1
+    with named_in_errors(path), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(RECORDS_PER_BATCH, columns=list(columns.values())):
+            arrays = {name: batch[name_in_file].cast(pa.string()) for name, name_in_file in columns.items()}
+            yield raw_records(arrays, range(first, first + len(batch)))
+            first += len(batch)
+
+
+class _Delimited(NamedTuple):
+    names: list[str]
+    records: Iterator[tuple[int, list[str]]]
+
+
+@contextmanager
+def _delimited(path: Path) -> Iterator[_Delimited]:
+    """Open a CSV or TSV file: its column names, and the fields of each record with the line where it starts."""
+    delimiter = TABLE_DELIMITERS[ending(path)]
+    with open_text(path, newline="") as file:
+        header = file.readline()
+        # BOLD quotes nothing, and some of its fields hold a lone quotation mark.
+        is_bold = delimiter == "\t" and '"' not in header and {"marker_code", "markercode"} & set(header.split())
+        quoting: Literal[0, 3] = csv.QUOTE_NONE if is_bold else csv.QUOTE_MINIMAL
+        reader = csv.reader(itertools.chain([header], file), delimiter=delimiter, quoting=quoting, strict=True)
+        records = _numbered(reader, path)
+        _, names = next(records, (1, []))
+        if not names:
+            raise ValueError(f"'{path}' is empty; expected a line of column names and one line per specimen.")
+        yield _Delimited([name.strip() for name in names], records)
+
+
+def _numbered(reader: _csv.Reader, path: Path) -> Iterator[tuple[int, list[str]]]:
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise ValueError(f"'{path}', line {line}: {error}; is a quotation mark left open?") from error
+        if fields is None:
+            return
+        if any(map(str.strip, fields)):
+            yield line, fields
+
+
+def _text_records(path: Path, columns: Mapping[str, str]) -> Iterator[RawRecords]:
+    with _delimited(path) as text:
+        positions = {name: text.names.index(name_in_file) for name, name_in_file in columns.items()}
+        while batch := list(itertools.islice(text.records, RECORDS_PER_BATCH)):
+            whole = [(line, fields) for line, fields in batch if len(fields) == len(text.names)]
+            yield raw_records(
+                {name: [fields[at] for _, fields in whole] for name, at in positions.items()},
+                [line for line, _ in whole],
+                [_malformed(*record, text.names, positions) for record in batch if len(record[1]) != len(text.names)],
+            )
+
+
+def _malformed(line: int, fields: list[str], names: list[str], positions: dict[str, int]) -> BadRecord:
+    at = positions.get("processid", len(fields))
+    processid = fields[at].strip() if at < len(fields) else None
+    return BadRecord(line, processid or None, f"expected {len(names)} fields; got {len(fields)}.")
