@@ -25,5 +25,5 @@ def test_untrained_model_is_quoted_truthfully() -> None:
 
 
 def test_pictures_and_pages_exist() -> None:
-    targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if not target.startswith("http")]
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if not target.startswith(("http", "#"))]
     assert len(targets) > 5 and all((ROOT / target).exists() for target in targets)

@@ -130,6 +130,8 @@ class _Names:
 
     def repeated(self, names: Sequence[bytes | None]) -> list[int]:
         """Add names; return the positions of those that were there before, in earlier calls or in this one."""
+        if not names:
+            return []
         new = np.array([name or b"" for name in names], dtype=np.bytes_)
         old = np.zeros(len(new), bool)
         for known in self._sorted:
