@@ -1,6 +1,8 @@
-"""The Python in README.md, the model cards and the pages of examples runs.
+"""The Python in README.md, the cards and the pages of examples runs.
 
-A block that needs the network or a GPU starts with a comment `# not run: <reason>`; it is compiled, not run.
+A block that starts with `# from the Hub` runs against the local Hub, which holds made specimens under the official
+name. One that needs more than that starts with a comment `# not run: <reason>`; it is compiled, not run. Blocks find
+the archives of a made release in `release/`, photographs in `photos/` and barcodes in `my_barcodes.fasta`.
 """
 
 import re
@@ -8,9 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from bioscan_hf.data.release import REPOSITORY
+from bioscan_hf.hub.dataset_cards import save_dataset_card
+from tests.hub_server.fixture import LocalHub
+from tests.made_conversion import make_conversion
+from tests.made_release import made_rows, make_release
+
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
+    ROOT / "dataset_script" / "README.md",
     *sorted((ROOT / "model_cards").glob("*.md")),
     *sorted((ROOT / "examples").glob("**/README.md")),
     *sorted((ROOT / "bioscan_hf").glob("**/README.md")),
@@ -28,10 +37,41 @@ def blocks() -> list:
     return cases
 
 
+@pytest.fixture
+def official(hub: LocalHub, tmp_path: Path) -> LocalHub:
+    """The local Hub with a converted made release under the official name."""
+    make_conversion(tmp_path / "converted")
+    save_dataset_card(tmp_path / "converted")
+    hub.api().create_repo(REPOSITORY, repo_type="dataset", exist_ok=True)
+    folder = tmp_path / "converted"
+    hub.api().upload_folder(repo_id=REPOSITORY, folder_path=folder, repo_type="dataset", delete_patterns="*")
+    return hub
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with what the pages speak of."""
+    rows = made_rows(4)
+    make_release(tmp_path / "release", rows)
+    (tmp_path / "photos").mkdir()
+    for row in rows[:3]:
+        assert isinstance(row["image"], bytes)
+        (tmp_path / "photos" / f"{row['processid']}.jpg").write_bytes(row["image"])
+    (tmp_path / "my_barcodes.fasta").write_text("".join(f">{r['processid']}\n{r['dna_barcode']}\n" for r in rows))
+    return tmp_path
+
+
 @pytest.mark.parametrize(("page", "line", "source"), blocks())
-def test_block(page: Path, line: int, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block(
+    page: Path, line: int, source: str, files: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     code = compile("\n" * (line - 1) + source, str(page), "exec")
     if source.startswith("# not run:"):
         pytest.skip(source.splitlines()[0])
-    monkeypatch.chdir(tmp_path)
+    if source.startswith("# from the Hub"):
+        official: LocalHub = request.getfixturevalue("official")
+        official.run(source, files)
+        return
+    monkeypatch.chdir(files)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(files / "cache"))
     exec(code, {"__name__": "__main__"})
