@@ -54,7 +54,7 @@ class Skipped:
     """A record that was left out.
 
     Attributes:
-        file: Where it stands.
+        file: Name of the file, or of the member of an archive.
         row: Its number in the file, from 0; None if it has none.
         processid: Its process id, if that can be read.
         reason: What is wrong with it.
@@ -128,7 +128,7 @@ def read_metadata(
         if on_error == "raise":
             where = f"line {bad.row + 2}" if source.kind == "csv" else f"record {bad.row + 1}"
             raise ValueError(f"{source}, {where} (process id {bad.processid!r}): {bad.reason}")
-        left_out.append(Skipped(str(source), bad.row, bad.processid, bad.reason))
+        left_out.append(Skipped(source.member or source.path.name, bad.row, bad.processid, bad.reason))
 
     read = _csv_tables if source.kind == "csv" else _json_tables
     if source.kind not in METADATA_MEMBERS:
