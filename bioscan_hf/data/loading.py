@@ -20,6 +20,7 @@ from bioscan_hf.data.labels import LABEL_COLUMNS, Labels
 from bioscan_hf.data.metadata import OnError
 from bioscan_hf.data.release import CONFIGURATIONS, DEFAULT_CONFIGURATION, PACKAGES, PARTS, REPOSITORY, Configuration
 from bioscan_hf.data.sources import open_source
+from bioscan_hf.data.whole_files import says_when_full
 from bioscan_hf.tokenization.taxonomy import taxonomy_texts
 
 MODALITIES: dict[str, tuple[str, ...]] = {
@@ -226,11 +227,12 @@ def _configuration(name: str | None, splits: Sequence[str] | None, *, with_image
 
 
 def _prepare(builder: Bioscan5M, part: str, cut: str | None, num_proc: int | None) -> Dataset | None:
-    try:
-        builder.download_and_prepare(num_proc=num_proc)
-    except DatasetGenerationError as error:
-        # It says no more than that something went wrong; its cause names file and record.
-        raise (error.__cause__ or error) from None
+    with says_when_full(Path(builder.cache_dir)):
+        try:
+            builder.download_and_prepare(num_proc=num_proc)
+        except DatasetGenerationError as error:
+            # It says no more than that something went wrong; its cause names file and record.
+            raise (error.__cause__ or error) from None
     name = published_name(part)
     if name not in builder.info.splits:
         return None

@@ -1,13 +1,15 @@
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
 import pytest
-from bioscan_hf.tokenization.taxonomy import taxonomy_text
 from datasets import Dataset, DatasetDict, Features, Image, IterableDataset, Value
 
 from bioscan_hf import load_dataset, load_labels
 from bioscan_hf.data.features import COLUMN_NAMES, RANKS, SPLIT_NAMES, bioscan_features, published_name, resolve_split
+from bioscan_hf.tokenization.taxonomy import taxonomy_text
 from tests.hub_server.fixture import LocalHub
 from tests.made_release import Row, made_rows, make_release
 
@@ -177,6 +179,31 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         load_dataset(root=tmp_path / "absent")
     with pytest.raises(FileNotFoundError, match="No metadata in"):
         load_dataset(root=tmp_path)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import datasets
+from bioscan_hf import load_dataset
+datasets.disable_progress_bars()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for limit in (5_000, 30_000, resource.RLIM_INFINITY):  # the metadata do not fit, then the images
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        print(len(load_dataset(root=sys.argv[1], split="train", cache_dir=sys.argv[2])))
+    except OSError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    make_release(tmp_path / "release")
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "release"), str(tmp_path / "cache")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    first, second, third = result.stdout.splitlines()
+    assert all("cannot be written (File too large); free some space" in line for line in (first, second))
+    assert "metadata-" in first and "cropped_256_train" in second and third == "20"
 
 
 FROM_THE_HUB = """

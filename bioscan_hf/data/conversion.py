@@ -1,0 +1,245 @@
+"""Released archives to the Parquet files that `datasets` reads anywhere: metadata first, then shards with images."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bioscan_hf import __version__
+from bioscan_hf.data.labels import LABEL_COLUMNS
+from bioscan_hf.data.metadata import MetadataSource, OnError, Skipped, find_metadata
+from bioscan_hf.data.metadata_conversion import convert_metadata
+from bioscan_hf.data.plan import (
+    SHARD_BYTES,
+    Plan,
+    Report,
+    Shard,
+    find_packages,
+    image_archives,
+    plan_shards,
+    silent,
+)
+from bioscan_hf.data.release import PACKAGES
+from bioscan_hf.data.shards import is_finished, left_out_of, write_shards
+from bioscan_hf.data.verification import md5_of, published_md5, verify
+from bioscan_hf.data.whole_files import write_json
+
+__all__ = ["convert", "convert_metadata", "finish", "prepare"]
+
+# Bytes that the metadata of a specimen take in a shard, measured: 230.
+_ROW_BYTES = 250
+
+
+def convert(
+    root: Path,
+    folder: Path,
+    packages: Sequence[str] | None = None,
+    *,
+    num_proc: int = 1,
+    on_error: OnError = "raise",
+    shard_bytes: int = SHARD_BYTES,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Convert a release on this machine.
+
+    Interrupted or killed, it goes on where it was when it is called again, and the result is the same to the byte.
+
+    Args:
+        root: Folder with the released archives, or with what they unpack to.
+        folder: Where to write: a new folder, or one that this function began with the same arguments.
+        packages: Image packages, those that are in `root` unless given; an empty sequence for the metadata alone.
+        num_proc: Processes that write shards.
+        on_error: Whether a bad record, a missing or a damaged image is an error, or is left out and listed.
+        shard_bytes: Size of the images in a shard, about.
+        report: Called with the name of a task, how much of it is done, and its total if that is known.
+
+    Returns:
+        The content of `report.json`, which is written last of all: the checksums of what was read, the rows of each
+        package and split, what was left out, what was verified, and the versions of the software.
+
+    Raises:
+        FileNotFoundError: If the metadata or the images of a package are not in `root`.
+        ValueError: If a record or an image is bad, or `folder` holds something else.
+        OSError: If the disk has too little space or cannot be written.
+    """
+    report = report or silent
+    plan = prepare(root, folder, packages, on_error=on_error, shard_bytes=shard_bytes, report=report)
+    shards = plan.shards or ()
+    total, done = sum(shard.images for shard in shards), 0
+    for index in write_shards(plan, num_proc):
+        done += shards[index].images
+        report("Writing images", done, total)
+    return finish(plan, report=report)
+
+
+def prepare(
+    root: Path,
+    folder: Path,
+    packages: Sequence[str] | None = None,
+    *,
+    on_error: OnError = "raise",
+    shard_bytes: int = SHARD_BYTES,
+    report: Report | None = None,
+) -> Plan:
+    """Do what goes before the shards: convert the metadata and plan the shards, or find that this was done.
+
+    Arguments and errors are those of `convert`.
+    """
+    source = find_metadata(root)
+    splits = find_packages(root, packages)
+    archives = image_archives(root, splits)
+    state = {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in (source.path, *archives)}
+    new = Plan(root, folder, state, splits, shard_bytes, on_error)
+    plan = _continued(new)
+    if plan is None:
+        for leftover in folder.glob(".partial-*/"):
+            shutil.rmtree(leftover)
+        # The archives are no larger than the images in them; Parquet takes a quarter of the CSV.
+        _check_space(folder, source.path.stat().st_size // 4 + sum(path.stat().st_size for path in archives))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").unlink(missing_ok=True)
+        new.write()
+        plan = _planned(new, source, report or silent)
+    plan.write()
+    unfinished = _unfinished(plan)
+    if unfinished:
+        (folder / "report.json").unlink(missing_ok=True)
+    _check_space(folder, sum(shard.bytes + shard.images * _ROW_BYTES for shard in unfinished))
+    return plan
+
+
+def finish(plan: Plan, *, report: Report | None = None) -> dict[str, Any]:
+    """Verify what was written, and write `report.json`, which marks the conversion as complete.
+
+    Args:
+        plan: The plan, all of whose shards are written.
+        report: As in `convert`.
+
+    Returns:
+        The content of `report.json`.
+
+    Raises:
+        ValueError: If a shard is not finished.
+    """
+    report = report or silent
+    if unfinished := _unfinished(plan):
+        raise ValueError(f"{len(unfinished)} shards are not written, such as {unfinished[0].name}; convert again.")
+    path = plan.folder / "report.json"
+    if path.exists():
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    written = [plan.folder / shard.name for shard in plan.shards or ()]
+    rows: dict[str, Counter[str]] = {}
+    for file in (*sorted(plan.folder.glob("metadata/*.parquet")), *written):
+        split = file.name.split("-")[0]
+        rows.setdefault(file.parent.name, Counter())[split] += pq.read_metadata(file).num_rows
+    damaged = [record for file in written for record in left_out_of(file)]
+    content = {
+        "sources": _checksums([find_metadata(plan.root).path, *image_archives(plan.root, plan.packages)], report),
+        "rows": rows,
+        "skipped": [asdict(record) for record in (*plan.skipped, *damaged)],
+        "checks": [asdict(check) for check in verify(plan.folder, report=report)],
+        "versions": {
+            "bioscan_hf": __version__,
+            **{name: version(name) for name in ("datasets", "pyarrow")},
+            "python": platform.python_version(),
+        },
+    }
+    write_json(path, content)
+    return content
+
+
+def _continued(new: Plan) -> Plan | None:
+    """The plan to go on with, if the folder holds one."""
+    old = Plan.read(new.root, new.folder)
+    if old is None:
+        names = ("metadata", "labels", "order", "report.json", *PACKAGES)
+        if there := [name for name in names if (new.folder / name).exists()]:
+            raise ValueError(f"'{new.folder}' holds {there} of another origin; choose another folder.")
+        return None
+    if old.shards is None:
+        return None
+    changed = sorted({name for name, _ in old.sources.items() ^ new.sources.items()})
+    for name, before, now in (
+        ("packages", old.packages, new.packages),
+        ("size of shards", old.shard_bytes, new.shard_bytes),
+        ("source files", old.sources, new.sources),
+    ):
+        if before != now:
+            what = f"{changed} changed" if name == "source files" else f"{before}, now {now}"
+            raise ValueError(
+                f"'{new.folder}' holds a conversion with other {name}: {what}. Go on with the same, or choose another "
+                "folder."
+            )
+    if (old.on_error, new.on_error) == ("skip", "raise"):
+        raise ValueError(f"'{new.folder}' was begun with on_error='skip'; go on with it, or choose another folder.")
+    return replace(old, on_error=new.on_error) if _has_metadata(new.folder) else None
+
+
+def _has_metadata(folder: Path) -> bool:
+    names = {path.stem for path in folder.glob("order/*.parquet")}
+    try:
+        orders = {name: pq.read_metadata(folder / "order" / f"{name}.parquet").num_rows for name in names}
+        tables = {
+            path.name.split("-")[0]: pq.read_metadata(path).num_rows for path in folder.glob("metadata/*.parquet")
+        }
+    except (OSError, pa.ArrowException):
+        return False
+    return orders == tables and all((folder / "labels" / f"{column}.txt").exists() for column in LABEL_COLUMNS)
+
+
+def _planned(new: Plan, source: MetadataSource, report: Report) -> Plan:
+    """Convert the metadata, and plan the shards."""
+    skipped: list[Skipped] = []
+    done = 0
+
+    def count(records: int) -> None:
+        nonlocal done
+        done += records
+        report("Converting metadata", done, None)
+
+    convert_metadata(source, new.folder, on_error=new.on_error, skipped=skipped, report=count)
+    shards, missing = plan_shards(new, report)
+    if missing and new.on_error == "raise":
+        raise ValueError(
+            f"{len(missing):,} specimens have no image, such as {missing[0].processid}: no {missing[0].file} in "
+            f"'{new.root}'. Complete the archives, or skip these specimens."
+        )
+    skipped += missing
+    return replace(new, shards=tuple(shards), skipped=tuple(skipped))
+
+
+def _unfinished(plan: Plan) -> list[Shard]:
+    return [shard for shard in plan.shards or () if not is_finished(plan.folder / shard.name, shard)]
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    # What a killed process left behind is removed when its shard is written.
+    free = shutil.disk_usage(existing).free + sum(path.stat().st_size for path in folder.glob("*/.partial-*"))
+    if needed > free:
+        raise OSError(
+            f"'{folder}' needs {needed / 1e9:.2f} GB, and its disk has {free / 1e9:.2f} GB free; free some space, or "
+            "choose another folder."
+        )
+
+
+def _checksums(paths: Sequence[Path], report: Report) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": path.name,
+            "bytes": path.stat().st_size,
+            "md5": md5_of(path, report),
+            "published_md5": published_md5(path),
+        }
+        for path in paths
+    ]
