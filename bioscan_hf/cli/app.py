@@ -9,6 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bioscan_hf import __version__
+from bioscan_hf.cli.data import data
 from bioscan_hf.cli.demo import demo
 
 INTERRUPTED = 130  # as shells, and typer, count a program ended by Ctrl-C
@@ -19,6 +20,7 @@ app = typer.Typer(
     help="Machine learning with BIOSCAN-5M: DNA barcodes, images and taxonomy of insects.",
 )
 app.command()(demo)
+app.add_typer(data, name="data")
 
 
 @app.callback(invoke_without_command=True)

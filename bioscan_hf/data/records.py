@@ -137,9 +137,10 @@ class _Names:
         for known in self._sorted:
             place = np.minimum(np.searchsorted(known, new), len(known) - 1)
             old |= known[place] == new
-        unique, first = np.unique(new, return_index=True)
-        old[np.setdiff1d(np.arange(len(new)), first)] = True
-        self._sorted.append(unique)
+        if len(set(names)) < len(names):
+            _, first = np.unique(new, return_index=True)
+            old[np.setdiff1d(np.arange(len(new)), first)] = True
+        self._sorted.append(np.sort(new))
         # Merging arrays of like size only keeps them few, and the work in proportion to n log n.
         while len(self._sorted) > 1 and len(self._sorted[-2]) < 2 * len(self._sorted[-1]):
             last, before = self._sorted.pop(), self._sorted.pop()
