@@ -137,7 +137,8 @@ class Bioscan5M(datasets.ArrowBasedBuilder):
         root = None if config.data_dir is None else Path(config.data_dir)
         cache = Path(self._cache_dir_root)
         source = open_source(root, repository=self._repository, cache=cache, on_error=config.on_error)
-        kept = distinct_barcodes(source, config.max_nucleotides or None, cache) if config.reduce_repeated_barcodes else {}
+        limit = config.max_nucleotides or None
+        kept = distinct_barcodes(source, limit, cache) if config.reduce_repeated_barcodes else {}
         remote = getattr(dl_manager, "is_streaming", False)
         generators = []
         for split in config.splits:

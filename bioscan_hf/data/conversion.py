@@ -104,8 +104,9 @@ def prepare(
     if plan is None:
         for leftover in folder.glob(".partial-*/"):
             shutil.rmtree(leftover)
-        # The archives are no larger than the images in them; Parquet takes a quarter of the CSV.
-        _check_space(folder, source.path.stat().st_size // 4 + sum(path.stat().st_size for path in archives))
+        # Images take what they take in the archives, the metadata a quarter of the CSV.
+        needed = source.path.stat().st_size // 4 + sum(path.stat().st_size for path in archives)
+        _check_space(folder, needed - sum(path.stat().st_size for path in folder.glob("*/*.parquet")))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").unlink(missing_ok=True)
         new.write()
@@ -169,19 +170,16 @@ def _continued(new: Plan) -> Plan | None:
     if old.shards is None:
         return None
     changed = sorted({name for name, _ in old.sources.items() ^ new.sources.items()})
-    for name, before, now in (
-        ("packages", old.packages, new.packages),
-        ("size of shards", old.shard_bytes, new.shard_bytes),
-        ("source files", old.sources, new.sources),
+    for differs, what in (
+        (old.packages != new.packages, f"other packages: {old.packages}, now {new.packages}"),
+        (old.shard_bytes != new.shard_bytes, f"shards of {old.shard_bytes:,} bytes, now {new.shard_bytes:,}"),
+        (changed, f"other source files: {changed} changed"),
+        ((old.on_error, new.on_error) == ("skip", "raise"), "on_error='skip', now 'raise'"),
     ):
-        if before != now:
-            what = f"{changed} changed" if name == "source files" else f"{before}, now {now}"
+        if differs:
             raise ValueError(
-                f"'{new.folder}' holds a conversion with other {name}: {what}. Go on with the same, or choose another "
-                "folder."
+                f"'{new.folder}' holds a conversion with {what}. Go on with the same, or choose another folder."
             )
-    if (old.on_error, new.on_error) == ("skip", "raise"):
-        raise ValueError(f"'{new.folder}' was begun with on_error='skip'; go on with it, or choose another folder.")
     return replace(old, on_error=new.on_error) if _has_metadata(new.folder) else None
 
 

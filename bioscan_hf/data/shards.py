@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -94,7 +95,7 @@ def write_shards(plan: Plan, num_proc: int = 1) -> Iterator[int]:
     # Not forks of this process, in which Arrow has threads, but of one that only imported what they need.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(num_proc, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(num_proc, mp_context=context, initializer=_follow_parent) as pool:
         futures = {pool.submit(write_shard, plan, index): index for index in range(count)}
         try:
             for future in as_completed(futures):
@@ -110,8 +111,9 @@ def write_shards(plan: Plan, num_proc: int = 1) -> Iterator[int]:
                 future.cancel()
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it is killed; it would wait for work forever."""
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the process that started this one, and end when that one is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -74,42 +73,49 @@ def _check_release(path: Path, report: Report) -> Iterator[Check]:
     if source is None:
         yield Check("records", None, "no metadata here")
         return
-    packages = {} if path.is_file() else find_packages(path)
-    images = {
-        (package, held): find_images(path, package, held)
-        for package, splits in packages.items()
-        for held in dict.fromkeys(map(part_of, splits))
-    }
     checker = MetadataChecker()
+    packages = [] if path.is_file() else [_Package(path, name, splits) for name, splits in find_packages(path).items()]
     skipped: list[Skipped] = []
-    there: Counter[str] = Counter()
-    missing: dict[str, list[str]] = {package: [] for package in packages}
-    done = 0
     for table in read_metadata(source, on_error="skip", skipped=skipped):
         checker.add(table)
-        for (package, held), found in images.items():
-            own = table.filter(pc.is_in(table["split"], pa.array(held)))
-            absent = np.flatnonzero(found.sizes(image_members(own, package)) < 0)
-            missing[package] += own["processid"].take(pa.array(absent)).to_pylist()
-            there[package] += len(own) - len(absent)
-        done += len(table)
-        report("Reading records", done, None)
+        for package in packages:
+            package.look_for(table)
+        report("Reading records", checker.count, None)
     bad = "".join(f"; {record.processid}: {record.reason}" for record in skipped[:_SHOWN])
-    yield Check("records", not skipped, f"{done:,} good, {len(skipped):,} bad{bad}")
+    yield Check("records", not skipped, f"{checker.count:,} good, {len(skipped):,} bad{bad}")
     yield from checker.checks()
-    for package, names in missing.items():
-        listed = f", such as {', '.join(names[:_SHOWN])}" if names else ""
-        splits = ", ".join(packages[package])
-        detail = f"{there[package]:,} of {splits}; {len(names):,} missing{listed}"
-        yield Check(f"{package}: an image of every specimen", not names, detail)
-    contents: dict[str, bytes] = {}
-    if _PACKAGE_WITH_MD5 in packages:
-        members = {f"bioscan5m/images/{_PACKAGE_WITH_MD5}/{name}": name for name in IMAGE_MD5}
-        for (package, _), found in images.items():
-            if package == _PACKAGE_WITH_MD5:
-                read = zip(members.values(), found.read(list(members)), strict=True)
+    for package in packages:
+        yield from package.checks()
+
+
+class _Package:
+    """An image package of a release, and the specimens whose images are in it."""
+
+    def __init__(self, root: Path, name: str, splits: Sequence[str]) -> None:
+        self.name = name
+        self._splits = splits
+        self._images = {held: find_images(root, name, held) for held in dict.fromkeys(map(part_of, splits))}
+        self._there = 0
+        self._missing: list[str] = []
+
+    def look_for(self, table: pa.Table) -> None:
+        for held, images in self._images.items():
+            own = table.filter(pc.is_in(table["split"], pa.array(held)))
+            absent = np.flatnonzero(images.sizes(image_members(own, self.name)) < 0)
+            self._missing += own["processid"].take(pa.array(absent)).to_pylist()
+            self._there += len(own) - len(absent)
+
+    def checks(self) -> Iterator[Check]:
+        listed = f", such as {', '.join(self._missing[:_SHOWN])}" if self._missing else ""
+        detail = f"{self._there:,} of {', '.join(self._splits)}; {len(self._missing):,} missing{listed}"
+        yield Check(f"{self.name}: an image of every specimen", not self._missing, detail)
+        if self.name == _PACKAGE_WITH_MD5:
+            members = [f"bioscan5m/images/{self.name}/{name}" for name in IMAGE_MD5]
+            contents: dict[str, bytes] = {}
+            for images in self._images.values():
+                read = zip(IMAGE_MD5, images.read(members), strict=True)
                 contents |= {name: content for name, content in read if content is not None}
-        yield _check_images(contents)
+            yield _check_images(contents)
 
 
 def _metadata(path: Path, files: Sequence[Path]) -> MetadataSource | None:
@@ -144,28 +150,34 @@ def _check_images(contents: Mapping[str, bytes]) -> Check:
 def _check_converted(folder: Path, report: Report) -> Iterator[Check]:
     checker = MetadataChecker()
     faults: list[str] = []
-    done = 0
     for split in SPLIT_NAMES:
-        path = metadata_path(folder, split)
-        if not path.exists():
-            continue
-        rows = 0
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=CHECKED_COLUMNS):
-                checker.add(pa.table(batch))
-                if pc.unique(batch["split"]).to_pylist() != [split]:
-                    faults.append(f"{path.name} has rows of another split")
-                rows += len(batch)
-                report("Reading records", done + rows, None)
-        order = pq.ParquetFile(folder / "order" / f"{published_name(split)}.parquet").read()["row"].to_numpy()
-        if len(order) != rows or (np.diff(order) <= 0).any():
-            faults.append(f"order/{published_name(split)}.parquet does not number the {rows:,} rows of {path.name}")
-        done += rows
-    yield Check("metadata and order", not faults, "; ".join(faults) or f"{done:,} specimens")
+        if metadata_path(folder, split).exists():
+            try:
+                faults += _read_split(folder, split, checker, report)
+            except (OSError, ValueError) as error:
+                faults.append(f"{split} cannot be read: {str(error).splitlines()[0]}")
+    yield Check("metadata and order", not faults, "; ".join(faults) or f"{checker.count:,} specimens")
     yield from checker.checks()
     for package in PACKAGES:
         if (folder / package).is_dir():
             yield from _check_package(folder, package, checker.processids, report)
+
+
+def _read_split(folder: Path, split: str, checker: MetadataChecker, report: Report) -> list[str]:
+    """Read the metadata of a split; returns what is wrong with the files."""
+    path, before = metadata_path(folder, split), checker.count
+    splits: set[str] = set()
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=CHECKED_COLUMNS):
+            checker.add(pa.table(batch))
+            splits.update(pc.unique(batch["split"]).to_pylist())
+            report("Reading records", checker.count, None)
+    faults = [] if splits == {split} else [f"{path.name} has rows of {', '.join(sorted(splits))}"]
+    rows = checker.count - before
+    order = pq.ParquetFile(folder / "order" / f"{published_name(split)}.parquet").read()["row"].to_numpy()
+    if len(order) != rows or (np.diff(order) <= 0).any():
+        faults.append(f"order/{published_name(split)}.parquet does not number the {rows:,} rows of {path.name}")
+    return faults
 
 
 def _check_package(
@@ -220,7 +232,7 @@ def _known_images(files: Sequence[Path], split: str) -> dict[str, bytes]:
         file = pq.ParquetFile(path)
         for group in range(file.num_row_groups):
             own = file.read_row_group(group, columns=["processid"])["processid"]
-            for i in np.flatnonzero(np.asarray(pc.is_in(own, pa.array(list(names))))).tolist():
+            for i in np.flatnonzero(np.asarray(pc.is_in(own, pa.array(list(names), pa.string())))).tolist():
                 image = file.read_row_group(group, columns=["image.bytes"])["image"][i].as_py()
                 found[names[own[i].as_py()]] = image["bytes"]
     return found

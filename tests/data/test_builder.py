@@ -2,6 +2,7 @@ import pickle
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -30,7 +31,7 @@ def quiet() -> Iterator[None]:
     datasets.enable_progress_bars()
 
 
-def build(root: Path, cache: Path, name: str = "cropped_256", **options: object) -> Bioscan5M:
+def build(root: Path, cache: Path, name: str = "cropped_256", **options: Any) -> Bioscan5M:
     options = {"max_nucleotides": None, **options}
     return Bioscan5M(config_name=name, data_dir=str(root), cache_dir=str(cache), **options)
 

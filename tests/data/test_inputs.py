@@ -168,7 +168,7 @@ HEAD = "processid,dna_barcode,coord-lat,coord-lon,image_measurement_value,split\
         ("a.fasta", ">A1\n\nACGTMKVLQ\n", r"line 1 \(process id 'A1'\): the barcode has 'L' at position 8"),
         ("a.fasta", ">A1\nACGÉ\n", r"line 1 \(process id 'A1'\): the barcode has 'É' at position 4"),
         ("a.fasta", ">A1\nAC\n>\nACGT\n", "line 3: the process id is empty"),
-        ("a.fasta", ">É1\nACGT\n", r"line 1 \(process id 'É1'\): the process id must be ASCII without slashes; got 'É1'"),
+        ("a.fasta", ">É1\nACGT\n", r"line 1 \(process id 'É1'\): the process id must be ASCII .*got 'É1'"),
         ("a.fasta", ">A/1\nACGT\n", r"line 1 \(process id 'A/1'\): the process id must be"),
         (
             "a.fasta",

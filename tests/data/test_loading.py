@@ -78,7 +78,7 @@ def test_a_split_can_be_cut(release: tuple[Path, list[Row]], cache: Path) -> Non
     root, rows = release
     for cut, expected in (("[:2]", slice(2)), ("[2:4]", slice(2, 4)), ("[:50%]", slice(3)), ("[-1:]", slice(-1, None))):
         loaded = load_dataset(root, split=f"test{cut}", modalities="dna", targets="order", cache_dir=cache)
-        assert loaded["processid"][:] == ids(of(rows, "test")[expected])  # type: ignore[index, call-overload]
+        assert loaded["processid"][:] == ids(of(rows, "test")[expected])
 
 
 @pytest.mark.parametrize(
@@ -141,17 +141,17 @@ def test_one_specimen_of_each_distinct_barcode(limit: int | None, release: tuple
     options = {"modalities": "dna", "max_nucleotides": limit, "reduce_repeated_barcodes": True, "cache_dir": cache}
     loaded = load_dataset(root, split="all", **options)  # type: ignore[arg-type]
     distinct = {str(row["dna_barcode"])[:limit].rstrip("N") for row in rows}
-    found = loaded["dna_barcode"][:]  # type: ignore[index, call-overload]
+    found = loaded["dna_barcode"][:]
     assert len(found) == len(distinct) == len({barcode.rstrip("N") for barcode in found}) < len(rows)
     streamed = load_dataset(root, split="all", streaming=True, **options)  # type: ignore[arg-type]
-    assert [row["processid"] for row in streamed] == loaded["processid"][:]  # type: ignore[index, call-overload]
+    assert [row["processid"] for row in streamed] == loaded["processid"][:]
 
 
 def test_without_images_no_image_archive_is_needed(release: tuple[Path, list[Row]], tmp_path: Path) -> None:
     for path in release[0].glob("*MultiTypes.zip"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     loaded = load_dataset(tmp_path, "cropped_256", "train", modalities="dna", cache_dir=tmp_path / "cache")
-    assert len(loaded) == 6  # type: ignore[arg-type]
+    assert len(loaded) == 6
     with pytest.raises(FileNotFoundError, match=r"cropped_256"):
         load_dataset(tmp_path, split="train", cache_dir=tmp_path / "cache")
 

@@ -24,7 +24,7 @@ def test_published_counts_add_up_to_the_published_totals() -> None:
 
 
 def test_configurations_are_those_whose_archive_was_released() -> None:
-    assert list(CONFIGURATIONS)[0] == "metadata" and DEFAULT_CONFIGURATION in CONFIGURATIONS
+    assert next(iter(CONFIGURATIONS)) == "metadata" and DEFAULT_CONFIGURATION in CONFIGURATIONS
     in_parts = {name for name in CONFIGURATIONS if name.endswith(tuple(f"_{part}" for part in PARTS))}
     assert in_parts == {f"{package}_{part}" for package in ("cropped_256", "original_256") for part in PARTS}
 
@@ -40,7 +40,7 @@ def test_the_smallest_archives_are_chosen() -> None:
     def names(*suffixes: str) -> list[str]:
         return [f"BIOSCAN_5M_cropped_256{suffix}.zip" for suffix in suffixes]
 
-    files = names("", "_eval", "_train", "_pretrain.01", "_pretrain.02") + ["BIOSCAN_5M_cropped.01.zip"]
+    files = [*names("", "_eval", "_train", "_pretrain.01", "_pretrain.02"), "BIOSCAN_5M_cropped.01.zip"]
     assert archives_for(files, "cropped_256", ["val", "test_unseen"]) == names("_eval")
     assert archives_for(files, "cropped_256", ["pretrain"]) == names("_pretrain.01", "_pretrain.02")
     assert archives_for(files, "cropped_256", ["train", "val"]) == names("_train", "_eval")
