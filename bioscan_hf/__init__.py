@@ -17,8 +17,10 @@ from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMas
 
 if TYPE_CHECKING:
     from bioscan_hf.data.builder import Bioscan5M
+    from bioscan_hf.data.images import ImageBatches
     from bioscan_hf.data.labels import Labels
     from bioscan_hf.data.loading import load_dataset, load_labels
+    from bioscan_hf.data.pixels import normalise
     from bioscan_hf.data.selection import select_split
     from bioscan_hf.data.specimens import load_specimens
     from bioscan_hf.evaluation.embeddings import Embeddings, embed, kmer_counts
@@ -36,11 +38,13 @@ _HOMES = {
     "build_tokenizer": "tokenization.kmer",
     "embed": "evaluation.embeddings",
     "kmer_counts": "evaluation.embeddings",
+    "ImageBatches": "data.images",
     "Labels": "data.labels",
     "load_dataset": "data.loading",
     "load_labels": "data.loading",
     "load_specimens": "data.specimens",
     "nearest": "evaluation.neighbours",
+    "normalise": "data.pixels",
     "select_split": "data.selection",
 }
 
@@ -50,6 +54,7 @@ __all__ = [
     "BarcodeBertModel",
     "Bioscan5M",
     "Embeddings",
+    "ImageBatches",
     "KmerEncoder",
     "Labels",
     "build_tokenizer",
@@ -59,6 +64,7 @@ __all__ = [
     "load_labels",
     "load_specimens",
     "nearest",
+    "normalise",
     "select_split",
 ]
 

@@ -34,8 +34,6 @@ from bioscan_hf.data.shards import is_finished, left_out_of, write_shards
 from bioscan_hf.data.verification import md5_of, published_md5, verify
 from bioscan_hf.data.whole_files import write_json
 
-__all__ = ["convert", "convert_metadata", "finish", "prepare"]
-
 # Bytes that the metadata of a specimen take in a shard, measured: 230.
 _ROW_BYTES = 250
 

@@ -57,9 +57,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("inferred_ranks", "uint8", "which ranks were inferred, as released (its coding is not published)"),
     Column("split", "string", "partition of the benchmark", "no partition was assigned"),
     Column("index_bioscan_1M_insect", "int64", "row of the specimen in BIOSCAN-1M", "not in BIOSCAN-1M"),
-    Column(
-        "chunk", "string", "folder of the image: first digits of the MD5 of the process id", "no such folders"
-    ),
+    Column("chunk", "string", "folder of the image: first digits of the MD5 of the process id", "no such folders"),
 )
 """The 23 metadata columns, in the order of the released CSV."""
 

@@ -26,6 +26,7 @@ def convert_metadata(
     *,
     on_error: OnError = "raise",
     skipped: list[Skipped] | None = None,
+    compression_level: int = 3,
     report: Callable[[int], object] | None = None,
 ) -> None:
     """Write the metadata, the vocabularies and the order of the released table, in one pass and bounded memory.
@@ -38,6 +39,7 @@ def convert_metadata(
         folder: Where to write.
         on_error: Whether a bad record is an error, or is left out.
         skipped: Takes the records that were left out.
+        compression_level: Level of zstd: 3 to publish; 1 is faster.
         report: Called with the number of records since the last call.
 
     Raises:
@@ -53,7 +55,7 @@ def convert_metadata(
             for table in read_metadata(source, on_error=on_error, skipped=skipped):
                 for split in pc.unique(table["split"]).to_pylist():
                     if split not in writers:
-                        writers[split] = _SplitWriter(stage, split, stack)
+                        writers[split] = _SplitWriter(stage, split, stack, compression_level)
                     writers[split].add(table.filter(pc.equal(table["split"], split)))
                 for column in LABEL_COLUMNS:
                     names[column].append(pc.unique(table[column]))
@@ -74,8 +76,9 @@ def convert_metadata(
 class _SplitWriter:
     """Writes `metadata/` and `order/` of a split, in row groups of the same size whatever the size of the tables."""
 
-    def __init__(self, stage: Path, split: str, stack: ExitStack) -> None:
-        self._metadata = stack.enter_context(parquet_writer(metadata_path(stage, split), image=False))
+    def __init__(self, stage: Path, split: str, stack: ExitStack, level: int) -> None:
+        metadata = parquet_writer(metadata_path(stage, split), image=False, compression_level=level)
+        self._metadata = stack.enter_context(metadata)
         order = pq.ParquetWriter(
             stage / "order" / f"{published_name(split)}.parquet",
             pa.schema([("row", pa.int32())]),

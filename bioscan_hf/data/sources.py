@@ -17,12 +17,12 @@ from datasets import config
 from datasets.utils import tqdm
 
 from bioscan_hf.data.archives import ImageArchives, ImageFolder, find_images
-from bioscan_hf.data.conversion import convert_metadata
 from bioscan_hf.data.download import Repository
 from bioscan_hf.data.features import published_name
 from bioscan_hf.data.files import build_once
 from bioscan_hf.data.labels import LABEL_COLUMNS, Labels
 from bioscan_hf.data.metadata import MetadataSource, OnError, Skipped, find_metadata
+from bioscan_hf.data.metadata_conversion import convert_metadata
 from bioscan_hf.data.release import METADATA_ARCHIVE, archives_for
 
 _SHARD = re.compile(r"(?P<family>\w+)/(?P<split>\w+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.parquet")
@@ -214,7 +214,9 @@ def _converted(source: MetadataSource, cache: Path, on_error: OnError) -> Path:
     def build(partial: Path) -> None:
         skipped: list[Skipped] = []
         with tqdm(desc="Converting metadata, once", unit=" specimens", unit_scale=True) as bar:
-            convert_metadata(source, partial, on_error=on_error, skipped=skipped, report=bar.update)
+            convert_metadata(
+                source, partial, on_error=on_error, skipped=skipped, compression_level=1, report=bar.update
+            )
         listed = json.dumps([asdict(record) for record in skipped], indent=1)
         (partial / "skipped.json").write_text(listed, encoding="utf-8")
 

@@ -8,10 +8,10 @@ import pytest
 from datasets import Features
 
 from bioscan_hf.data import metadata_conversion
-from bioscan_hf.data.conversion import convert_metadata
 from bioscan_hf.data.features import COLUMN_NAMES, SPLIT_NAMES, bioscan_features, published_name
 from bioscan_hf.data.labels import LABEL_COLUMNS
 from bioscan_hf.data.metadata import MetadataSource, Skipped
+from bioscan_hf.data.metadata_conversion import convert_metadata
 from tests.made_release import Row, made_rows, write_csv
 
 ROWS = made_rows(8)

@@ -103,15 +103,17 @@ def _content(request: web.Request, sha256: str, headers: dict[str, str]) -> web.
     blob = request.app[STORAGE].blob(sha256)
     if not blob.is_file():
         raise HubError(404, "The object is not stored")
-    data = blob.read_bytes()
+    size = blob.stat().st_size
     headers["Accept-Ranges"] = "bytes"
     if "Range" not in request.headers:
-        return web.Response(body=data, headers=headers)
+        return web.Response(body=blob.read_bytes(), headers=headers)
     try:
-        start, stop, _ = request.http_range.indices(len(data))
+        start, stop, _ = request.http_range.indices(size)
     except ValueError as error:
         raise HubError(416, str(error)) from error
     if start >= stop:
-        raise HubError(416, f"The file has only {len(data)} bytes")
-    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
-    return web.Response(status=206, body=data[start:stop], headers=headers)
+        raise HubError(416, f"The file has only {size} bytes")
+    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    with blob.open("rb") as file:
+        file.seek(start)
+        return web.Response(status=206, body=file.read(stop - start), headers=headers)

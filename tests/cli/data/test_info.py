@@ -3,8 +3,8 @@ from pathlib import Path
 import datasets
 import pytest
 
-from bioscan_hf.data.conversion import convert_metadata
 from bioscan_hf.data.metadata import find_metadata
+from bioscan_hf.data.metadata_conversion import convert_metadata
 from bioscan_hf.data.release import CONFIGURATIONS
 from tests.cli.test_app import run
 from tests.made_release import make_release, unpack_release
