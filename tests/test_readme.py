@@ -27,3 +27,9 @@ def test_untrained_model_is_quoted_truthfully() -> None:
 def test_pictures_and_pages_exist() -> None:
     targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if not target.startswith(("http", "#"))]
     assert len(targets) > 5 and all((ROOT / target).exists() for target in targets)
+
+
+def test_figures_of_the_benchmark_are_those_of_its_page() -> None:
+    page = (ROOT / "benchmarks" / "results" / "dataset.md").read_text(encoding="utf-8")
+    table = README.split("| what | bioscan-dataset | bioscan_hf |")[1].split("\n\n")[0].splitlines()
+    assert len(table) > 5 and all(row in page for row in table[2:])

@@ -186,3 +186,27 @@ def _nothing_found(root: Path, package: str, splits: Sequence[str]) -> str:
         f"numbered parts .01.zip, .02.zip, ...), or {_FOLDER}/images/{package} with a folder for each split; found "
         f"{there}. {get}"
     )
+
+
+def read_each(images: ImageArchives | ImageFolder, members: Sequence[str]) -> tuple[list[bytes | None], dict[int, str]]:
+    """Read images, of which some may be missing or damaged.
+
+    Args:
+        images: Where they are.
+        members: Paths as `release.image_member` gives them.
+
+    Returns:
+        Content of each, None where it cannot be read, and the reasons by position.
+
+    Raises:
+        OSError: If an archive or a file cannot be opened.
+    """
+    try:
+        contents = images.read(members)
+    except ValueError as error:
+        if len(members) == 1:
+            return [None], {0: str(error)}
+        # One of them is damaged: read them one by one.
+        alone = [read_each(images, [member]) for member in members]
+        return [content for (content,), _ in alone], {i: error[0] for i, (_, error) in enumerate(alone) if error}
+    return contents, {i: f"no {member}" for i, member in enumerate(members) if contents[i] is None}

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import datasets
 import fsspec
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from datasets.builder import Key
 
 from bioscan_hf import __version__
-from bioscan_hf.data.archives import ImageArchives, ImageFolder
+from bioscan_hf.data.archives import ImageArchives, ImageFolder, read_each
 from bioscan_hf.data.distinct import distinct_barcodes
 from bioscan_hf.data.download import Repository, find_repository
 from bioscan_hf.data.features import SPLIT_NAMES, bioscan_features, published_name
@@ -84,6 +84,10 @@ class Piece:
     first: int
 
 
+class NoSpecimensError(ValueError):
+    """A source has nothing of the splits that are asked for."""
+
+
 class Bioscan5M(datasets.ArrowBasedBuilder):
     """BIOSCAN-5M: every modality of each specimen as a feature.
 
@@ -104,6 +108,9 @@ class Bioscan5M(datasets.ArrowBasedBuilder):
 
     def __init__(self, *, data_dir: str | None = None, repo_id: str | None = None, **options: Any) -> None:
         """See `datasets.DatasetBuilder`; options are its, and those of `BioscanConfig`."""
+        on_error = options.get("on_error", "raise")
+        if on_error not in get_args(OnError):
+            raise ValueError(f"`on_error` must be one of {list(get_args(OnError))}; got {on_error!r}.")
         self._repository: Repository | None = None
         if data_dir is None:
             repo_id = repo_id or REPOSITORY
@@ -148,8 +155,11 @@ class Bioscan5M(datasets.ArrowBasedBuilder):
                 "images": source.images(config.package, split) if config.package and files else None,
                 "kept": kept.get(split),
             }
-            if files or len(config.splits) == 1:
+            if files:
                 generators.append(datasets.SplitGenerator(name=published_name(split), gen_kwargs=arguments))
+        if not generators:
+            where = config.data_dir or self.repo_id
+            raise NoSpecimensError(f"There are no specimens of {', '.join(config.splits)} in {where}.")
         return generators
 
     def _generate_tables(
@@ -170,9 +180,9 @@ class Bioscan5M(datasets.ArrowBasedBuilder):
                 if len(table):
                     yield Key(number, next(count)), table.select(names).cast(self.info.features.arrow_schema)
         if left_out:
-            warnings.warn(
-                f"{len(left_out)} specimens are left out, their images are missing: {', '.join(left_out)}", stacklevel=2
-            )
+            names = ", ".join(left_out)
+            message = f"{len(left_out)} specimens are left out, their images are missing or damaged: {names}"
+            warnings.warn(message, stacklevel=2)
 
     def _cut(self, table: pa.Table) -> pa.Table:
         limit = self.config.max_nucleotides
@@ -187,20 +197,20 @@ class Bioscan5M(datasets.ArrowBasedBuilder):
     def _with_images(self, table: pa.Table, images: ImageArchives | ImageFolder, left_out: list[str]) -> pa.Table:
         keys = [table[name].to_pylist() for name in ("split", "chunk", "processid")]
         members = [image_member(self.config.package, *key) for key in zip(*keys, strict=True)]
-        contents = images.read(members)
-        missing = [i for i, content in enumerate(contents) if content is None]
-        if missing and self.config.on_error == "raise":
+        contents, errors = read_each(images, members)
+        if errors and self.config.on_error == "raise":
+            first = min(errors)
             raise ValueError(
-                f"The image of the specimen {keys[2][missing[0]]!r} is missing: {members[missing[0]]} "
+                f"The image of the specimen {keys[2][first]!r} cannot be read: {errors[first]} "
                 '(`on_error="skip"` leaves such specimens out).'
             )
-        left_out += [keys[2][i] for i in missing]
+        left_out += [keys[2][i] for i in errors]
         paths = [f"{processid}.jpg" for processid in keys[2]]
         storage = pa.StructArray.from_arrays(
             [pa.array(contents, pa.binary()), pa.array(paths, pa.string())], ["bytes", "path"]
         )
         table = table.append_column("image", storage)
-        return table.filter(pc.is_valid(pa.array(contents, pa.binary()))) if missing else table
+        return table.filter(pc.is_valid(pa.array(contents, pa.binary()))) if errors else table
 
 
 def _pieces(files: Sequence[str], *, every_row: bool) -> list[Piece]:

@@ -13,12 +13,12 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict, ReadInstruction, Value
 from datasets.exceptions import DatasetGenerationError
 
-from bioscan_hf.data.builder import MAX_NUCLEOTIDES, Bioscan5M
+from bioscan_hf.data.builder import MAX_NUCLEOTIDES, Bioscan5M, NoSpecimensError
 from bioscan_hf.data.download import find_repository
 from bioscan_hf.data.features import COLUMN_NAMES, RANKS, SPLIT_NAMES, published_name, resolve_split
 from bioscan_hf.data.labels import LABEL_COLUMNS, Labels
 from bioscan_hf.data.metadata import OnError
-from bioscan_hf.data.release import CONFIGURATIONS, DEFAULT_CONFIGURATION, PACKAGES, PARTS, REPOSITORY, Configuration
+from bioscan_hf.data.release import CONFIGURATIONS, DEFAULT_CONFIGURATION, PACKAGES, REPOSITORY, Configuration
 from bioscan_hf.data.sources import open_source
 from bioscan_hf.data.whole_files import says_when_full
 from bioscan_hf.tokenization.taxonomy import taxonomy_texts
@@ -108,7 +108,7 @@ def load_dataset(
 
     def build(part: str) -> Bioscan5M:
         return Bioscan5M(
-            config_name=configuration.name if reads_images else "metadata",
+            config_name=_smallest(configuration.package, part) if reads_images else "metadata",
             data_dir=None if root is None else str(root),
             repo_id=str(path),
             splits=(part,),
@@ -130,10 +130,14 @@ def load_dataset(
     )
     loaded: dict[str, Any] = {}
     for part, cut in parts:
-        builder = build(part)
-        found = _stream(builder, part, cut) if streaming else _prepare(builder, part, cut, num_proc)
-        if found is not None:
-            loaded[part if split else published_name(part)] = finish(found)
+        try:
+            builder = build(part)
+            found = _stream(builder, part, cut) if streaming else _prepare(builder, part, cut, num_proc)
+        except NoSpecimensError:
+            if split is not None:
+                raise
+            continue
+        loaded[published_name(part)] = finish(found)
     if split is not None:
         return datasets.concatenate_datasets(list(loaded.values())) if len(loaded) > 1 else next(iter(loaded.values()))
     return IterableDatasetDict(loaded) if streaming else DatasetDict(loaded)
@@ -215,8 +219,7 @@ def _configuration(name: str | None, splits: Sequence[str] | None, *, with_image
     if name is None:
         if not with_images:
             return CONFIGURATIONS["metadata"]
-        part = next((part for part, held in PARTS.items() if splits and set(splits) <= set(held)), None)
-        return CONFIGURATIONS[f"{DEFAULT_CONFIGURATION}_{part}" if part else DEFAULT_CONFIGURATION]
+        return CONFIGURATIONS[_smallest(DEFAULT_CONFIGURATION, *(splits or SPLIT_NAMES))]
     if name not in CONFIGURATIONS:
         hint = _hint(name, list(CONFIGURATIONS))
         raise ValueError(f"`name` must be one of {list(CONFIGURATIONS)}; got {name!r}.{hint}")
@@ -226,7 +229,13 @@ def _configuration(name: str | None, splits: Sequence[str] | None, *, with_image
     return CONFIGURATIONS[name]
 
 
-def _prepare(builder: Bioscan5M, part: str, cut: str | None, num_proc: int | None) -> Dataset | None:
+def _smallest(package: str | None, *splits: str) -> str:
+    """Name of the smallest configuration of a package that holds some splits."""
+    found = [c for c in CONFIGURATIONS.values() if c.package == package and set(splits) <= set(c.splits)]
+    return min(found, key=lambda configuration: len(configuration.splits)).name
+
+
+def _prepare(builder: Bioscan5M, part: str, cut: str | None, num_proc: int | None) -> Dataset:
     with says_when_full(Path(builder.cache_dir)):
         try:
             builder.download_and_prepare(num_proc=num_proc)
@@ -234,8 +243,6 @@ def _prepare(builder: Bioscan5M, part: str, cut: str | None, num_proc: int | Non
             # It says no more than that something went wrong; its cause names file and record.
             raise (error.__cause__ or error) from None
     name = published_name(part)
-    if name not in builder.info.splits:
-        return None
     dataset = builder.as_dataset(split=name)
     if cut is None:
         return dataset
@@ -243,10 +250,10 @@ def _prepare(builder: Bioscan5M, part: str, cut: str | None, num_proc: int | Non
     return dataset.select(range(rows.from_ or 0, len(dataset) if rows.to is None else rows.to))
 
 
-def _stream(builder: Bioscan5M, part: str, cut: str | None) -> IterableDataset | None:
+def _stream(builder: Bioscan5M, part: str, cut: str | None) -> IterableDataset:
     if cut is not None:
         raise ValueError(f"A stream cannot be cut ({cut}); use `.take` or `.skip`.")
-    return builder.as_streaming_dataset().get(published_name(part))
+    return builder.as_streaming_dataset()[published_name(part)]
 
 
 def _finish(dataset: Any, columns: list[str], labels: Labels) -> Any:

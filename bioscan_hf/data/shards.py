@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bioscan_hf.data.archives import ImageArchives, ImageFolder, find_images
+from bioscan_hf.data.archives import ImageArchives, ImageFolder, find_images, read_each
 from bioscan_hf.data.features import COLUMN_NAMES, bioscan_features
 from bioscan_hf.data.metadata import Skipped
 from bioscan_hf.data.plan import Plan, Shard, image_members, metadata_path, part_of
@@ -179,7 +179,7 @@ def _tables_with_images(plan: Plan, shard: Shard, left_out: list[Skipped]) -> It
     table = table.filter(pa.array(there))
     for start in range(0, len(table), IMAGES_PER_GROUP):
         part = table.slice(start, IMAGES_PER_GROUP)
-        contents, errors = _contents(images, image_members(part, shard.package))
+        contents, errors = read_each(images, image_members(part, shard.package))
         processids = part["processid"].to_pylist()
         for i, reason in errors.items():
             if plan.on_error == "raise":
@@ -196,16 +196,3 @@ def _rows(path: Path, first: int, count: int) -> pa.Table:
     groups = range(first // ROWS_PER_GROUP, -(-(first + count) // ROWS_PER_GROUP))
     with pq.ParquetFile(path) as file:
         return file.read_row_groups(list(groups)).slice(first - groups.start * ROWS_PER_GROUP, count)
-
-
-def _contents(images: ImageArchives | ImageFolder, members: Sequence[str]) -> tuple[list[bytes | None], dict[int, str]]:
-    """Read images; where one cannot be read its content is None, and the reason is told by its position."""
-    try:
-        contents = images.read(members)
-    except ValueError as error:
-        if len(members) == 1:
-            return [None], {0: str(error)}
-        # One of them is damaged: read them one by one.
-        alone = [_contents(images, [member]) for member in members]
-        return [content for (content,), _ in alone], {i: error[0] for i, (_, error) in enumerate(alone) if error}
-    return contents, {i: f"no {member}" for i, member in enumerate(members) if contents[i] is None}

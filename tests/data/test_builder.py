@@ -118,9 +118,29 @@ def test_a_missing_image_is_named_or_left_out(tmp_path: Path) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         builder.download_and_prepare()
-    assert f"1 specimens are left out, their images are missing: {victim['processid']}" in str(caught[-1].message)
+    assert f"1 specimens are left out, their images are missing or damaged: {victim['processid']}" in str(
+        caught[-1].message
+    )
     left = [row for row in of_split(rows, "test") if row is not victim]
     assert contents(builder.as_dataset(split="test")) == left
+
+
+def test_a_damaged_image_is_named_or_left_out(tmp_path: Path) -> None:
+    rows = make_release(tmp_path, made_rows(3))
+    victim = of_split(rows, "train")[1]
+    archive = tmp_path / "BIOSCAN_5M_cropped_256_train.zip"
+    content = archive.read_bytes()
+    assert isinstance(victim["image"], bytes)
+    archive.write_bytes(content.replace(victim["image"], victim["image"][:-9] + b"\0" * 9, 1))
+    with pytest.raises(DatasetGenerationError) as error:
+        build(tmp_path, tmp_path / "cache", "cropped_256_train").download_and_prepare()
+    message = str(error.value.__cause__)
+    assert str(victim["processid"]) in message and member(victim) in message and archive.name in message
+    builder = build(tmp_path, tmp_path / "cache", "cropped_256_train", on_error="skip")
+    with pytest.warns(UserWarning, match=f"1 specimens are left out, .* damaged: {victim['processid']}"):
+        builder.download_and_prepare()
+    left = [row for row in of_split(rows, "train") if row is not victim]
+    assert contents(builder.as_dataset(split="train")) == left
 
 
 def test_barcodes_are_cut(release: tuple[Path, list[Row]], tmp_path: Path) -> None:

@@ -167,11 +167,28 @@ def test_without_images_no_image_archive_is_needed(release: tuple[Path, list[Row
         ({"split": "seen[:3]"}, r"Only a single split can be cut; got 'seen\[:3\]'"),
         ({"split": "train[:3]", "streaming": True}, r"A stream cannot be cut"),
         ({"name": "metadata", "modalities": ["image"]}, r"`metadata` has no images"),
+        ({"on_error": "ignore"}, r"`on_error` must be one of \['raise', 'skip'\]; got 'ignore'"),
     ],
 )
 def test_wrong_arguments(arguments: dict, message: str, release: tuple[Path, list[Row]], cache: Path) -> None:
     with pytest.raises(ValueError, match=message):
         load_dataset(release[0], cache_dir=cache, **arguments)
+
+
+def test_splits_that_are_not_there(tmp_path: Path) -> None:
+    rows = [row for row in made_rows(3) if row["split"] in ("val", "test")]
+    make_release(tmp_path, rows)
+    for streaming in (False, True):
+        options = {"root": tmp_path, "cache_dir": tmp_path / "cache", "streaming": streaming}
+        assert list(load_dataset(**options)) == ["validation", "test"]
+        with pytest.raises(ValueError, match=r"There are no specimens of train in .*"):
+            load_dataset(split="train+val", **options)
+
+
+def test_configurations_share_the_cache_of_a_split(release: tuple[Path, list[Row]], tmp_path: Path) -> None:
+    for name in ("cropped_256", "cropped_256_eval", None):
+        load_dataset(release[0], name, "test", cache_dir=tmp_path)
+    assert len(list(tmp_path.rglob("*.arrow"))) == 1
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
