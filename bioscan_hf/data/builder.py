@@ -180,9 +180,8 @@ class Bioscan5M(datasets.ArrowBasedBuilder):
                 if len(table):
                     yield Key(number, next(count)), table.select(names).cast(self.info.features.arrow_schema)
         if left_out:
-            names = ", ".join(left_out)
-            message = f"{len(left_out)} specimens are left out, their images are missing or damaged: {names}"
-            warnings.warn(message, stacklevel=2)
+            message = f"{len(left_out)} specimens are left out, their images are missing or damaged: "
+            warnings.warn(message + ", ".join(left_out), stacklevel=2)
 
     def _cut(self, table: pa.Table) -> pa.Table:
         limit = self.config.max_nucleotides

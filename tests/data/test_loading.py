@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -179,10 +180,10 @@ def test_splits_that_are_not_there(tmp_path: Path) -> None:
     rows = [row for row in made_rows(3) if row["split"] in ("val", "test")]
     make_release(tmp_path, rows)
     for streaming in (False, True):
-        options = {"root": tmp_path, "cache_dir": tmp_path / "cache", "streaming": streaming}
-        assert list(load_dataset(**options)) == ["validation", "test"]
+        load = partial(load_dataset, root=tmp_path, cache_dir=tmp_path / "cache", streaming=streaming)
+        assert list(load()) == ["validation", "test"]
         with pytest.raises(ValueError, match=r"There are no specimens of train in .*"):
-            load_dataset(split="train+val", **options)
+            load(split="train+val")
 
 
 def test_configurations_share_the_cache_of_a_split(release: tuple[Path, list[Row]], tmp_path: Path) -> None:
