@@ -150,8 +150,14 @@ class Bioscan5M(datasets.ArrowBasedBuilder):
         generators = []
         for split in config.splits:
             files = source.shards(config.package or "metadata", split, remote=remote)
+            pieces, count = _pieces(files, self.token, every_row=split in kept)
+            if split in kept and count != len(kept[split]):
+                raise ValueError(
+                    f"{config.package} has {count:,} of the {len(kept[split]):,} specimens of {split}; "
+                    "`reduce_repeated_barcodes` needs all. Load them without images, or from the released archives."
+                )
             arguments = {
-                "pieces": _pieces(files, every_row=split in kept),
+                "pieces": pieces,
                 "images": source.images(config.package, split) if config.package and files else None,
                 "kept": kept.get(split),
             }
@@ -212,19 +218,19 @@ class Bioscan5M(datasets.ArrowBasedBuilder):
         return table.filter(pc.is_valid(pa.array(contents, pa.binary()))) if errors else table
 
 
-def _pieces(files: Sequence[str], *, every_row: bool) -> list[Piece]:
-    """Row groups of local files; whole files elsewhere, where asking for the groups would cost a request each."""
+def _pieces(files: Sequence[str], token: str | bool | None, *, every_row: bool) -> tuple[list[Piece], int]:
+    """Row groups of local files, and the number of rows; elsewhere whole files, as asking costs a request for each."""
     pieces, first = [], 0
     for file in files:
         if "://" in file and not every_row:
             pieces.append(Piece(file, None, 0))
             continue
-        with _open(file) as opened:
+        with _open(file, token) as opened:
             footer = pq.read_metadata(opened)
         for group in range(footer.num_row_groups):
             pieces.append(Piece(file, group, first))
             first += footer.row_group(group).num_rows
-    return pieces
+    return pieces, first
 
 
 def _tables(piece: Piece, columns: list[str], rows: int, token: str | bool | None) -> Iterator[pa.Table]:
@@ -235,5 +241,5 @@ def _tables(piece: Piece, columns: list[str], rows: int, token: str | bool | Non
             yield pa.Table.from_batches([batch]).select(columns)
 
 
-def _open(file: str, token: str | bool | None = None) -> Any:
+def _open(file: str, token: str | bool | None) -> Any:
     return fsspec.open(file, "rb", **({"token": token} if file.startswith("hf://") else {})).open()

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import datasets
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict, Features, Image, IterableDataset, Value
 
@@ -12,6 +13,7 @@ from bioscan_hf import load_dataset, load_labels
 from bioscan_hf.data.features import COLUMN_NAMES, RANKS, SPLIT_NAMES, bioscan_features, published_name, resolve_split
 from bioscan_hf.tokenization.taxonomy import taxonomy_text
 from tests.hub_server.fixture import LocalHub
+from tests.made_conversion import make_conversion
 from tests.made_release import Row, made_rows, make_release
 
 
@@ -146,6 +148,16 @@ def test_one_specimen_of_each_distinct_barcode(limit: int | None, release: tuple
     assert len(found) == len(distinct) == len({barcode.rstrip("N") for barcode in found}) < len(rows)
     streamed = load_dataset(root, split="all", streaming=True, **options)  # type: ignore[arg-type]
     assert [row["processid"] for row in streamed] == loaded["processid"][:]
+
+
+def test_distinct_barcodes_need_all_specimens(release: tuple[Path, list[Row]], tmp_path: Path) -> None:
+    make_conversion(tmp_path, release[1])
+    shard = tmp_path / "cropped_256" / "test-00000-of-00001.parquet"
+    pq.write_table(pq.read_table(shard).slice(1), shard)
+    load = partial(load_dataset, tmp_path, split="test", cache_dir=tmp_path / "cache", reduce_repeated_barcodes=True)
+    assert len(load(modalities="dna")) > 1
+    with pytest.raises(ValueError, match=r"cropped_256 has 5 of the 6 specimens of test; .* needs all"):
+        load()
 
 
 def test_without_images_no_image_archive_is_needed(release: tuple[Path, list[Row]], tmp_path: Path) -> None:
