@@ -11,7 +11,7 @@ from pathlib import Path
 from datasets import config
 from datasets.utils import tqdm
 from huggingface_hub import HfApi, hf_hub_download, scan_cache_dir
-from huggingface_hub.errors import CacheNotFound, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import CacheNotFound, HTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from bioscan_hf.data.release import MD5, METADATA_ARCHIVE, REPOSITORY
 
@@ -61,7 +61,7 @@ def find_repository(path: str, *, revision: str | None = None, token: str | bool
         info = HfApi().dataset_info(path, revision=revision, token=token)
     except RepositoryNotFoundError:
         raise
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+    except (HTTPError, OfflineModeIsEnabled, OSError) as error:
         return _cached(path, revision or "main", error)
     return Repository(path, str(info.sha), tuple(file.rfilename for file in info.siblings or ()), token)
 

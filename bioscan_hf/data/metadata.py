@@ -76,9 +76,13 @@ def find_metadata(root: Path) -> MetadataSource:
 
     Raises:
         FileNotFoundError: If nothing is found; the message says what was looked for.
+        ValueError: If a file is of another kind, or damaged.
     """
     if root.is_file():
-        return _in_archive(root, "csv") or _in_archive(root, "jsonld") or MetadataSource(root)
+        given = _in_archive(root, "csv") or _in_archive(root, "jsonld") or MetadataSource(root)
+        if given.kind not in METADATA_MEMBERS:
+            raise ValueError(f"{given} is of an unknown kind; expected a CSV or JSON-LD file of metadata.")
+        return given
     for kind, member in METADATA_MEMBERS.items():
         below = Path(member).relative_to("bioscan5m")
         for path in (root / member, root / below, root / below.name):
@@ -131,8 +135,6 @@ def read_metadata(
         left_out.append(Skipped(source.member or source.path.name, bad.row, bad.processid, bad.reason))
 
     read = _csv_tables if source.kind == "csv" else _json_tables
-    if source.kind not in METADATA_MEMBERS:
-        raise ValueError(f"{source} is of an unknown kind; expected a CSV or JSON-LD file of metadata.")
     with _named_in_errors(source):
         for raw, rows, malformed in read(source, numbered=on_error == "skip"):
             for bad in malformed:

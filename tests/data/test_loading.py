@@ -278,6 +278,15 @@ def test_a_file_that_is_not_the_released_one_is_refused(
         hub.run(OFFICIAL, tmp_path)
 
 
+def test_without_a_connection_and_a_cache(tmp_path: Path) -> None:
+    source = "from bioscan_hf import load_dataset\nload_dataset(split='train', modalities='dna')"
+    closed = LocalHub("http://127.0.0.1:9")  # the port of the discard service: nobody listens
+    with pytest.raises(
+        AssertionError, match=r"bioscan-ml/BIOSCAN-5M \(main\) is not in the cache, and the Hub cannot be"
+    ):
+        closed.run(source, tmp_path)
+
+
 def test_a_repository_without_specimens(hub: LocalHub, tmp_path: Path) -> None:
     hub.api().create_repo("tester/empty", repo_type="dataset", exist_ok=True)
     with pytest.raises(AssertionError, match=r"tester/empty has neither metadata/\*\.parquet nor BIOSCAN_5M_Insect"):
