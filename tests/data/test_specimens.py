@@ -24,14 +24,6 @@ def test_sample_has_every_modality(sample: Dataset) -> None:
     assert with_images[0]["image"].size == (96, 96) and with_images[0]["dna_barcode"]
 
 
-@pytest.mark.parametrize("split", ["train", "validation", "seen", "train+val", "all"])
-def test_select_split_keeps_just_its_specimens(split: str, sample: Dataset) -> None:
-    from bioscan_hf.data.features import resolve_split
-
-    expected = [name for name in sample["split"] if name in resolve_split(split)]
-    assert select_split(sample, split)["split"][:] == expected
-
-
 def test_own_file_has_the_same_columns(csv: Path, sample: Dataset) -> None:
     assert load_specimens(csv).features == sample.features
 
