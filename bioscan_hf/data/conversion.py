@@ -54,7 +54,8 @@ def convert(
 
     Args:
         root: Folder with the released archives, or with what they unpack to.
-        folder: Where to write: a new folder, or one that this function began with the same arguments.
+        folder: Where to write: a new folder, or one that this function began with the same arguments, or for fewer
+            images.
         packages: Image packages, those that are in `root` unless given; an empty sequence for the metadata alone.
         num_proc: Processes that write shards.
         on_error: Whether a bad record, a missing or a damaged image is an error, or is left out and listed.
@@ -165,7 +166,7 @@ def _continued(new: Plan) -> Plan | None:
         if there := [name for name in names if (new.folder / name).exists()]:
             raise ValueError(f"'{new.folder}' holds {there} of another origin; choose another folder.")
         return None
-    if old.shards is None:
+    if old.shards is None or _adds_images(old, new):
         return None
     changed = sorted({name for name, _ in old.sources.items() ^ new.sources.items()})
     for differs, what in (
@@ -179,6 +180,15 @@ def _continued(new: Plan) -> Plan | None:
                 f"'{new.folder}' holds a conversion with {what}. Go on with the same, or choose another folder."
             )
     return replace(old, on_error=new.on_error) if _has_metadata(new.folder) else None
+
+
+def _adds_images(old: Plan, new: Plan) -> bool:
+    """Whether the new plan is the old one and more images; it is made anew then, and finished shards stay."""
+    more = new.packages != old.packages and all(
+        set(splits) <= set(new.packages.get(package, ())) for package, splits in old.packages.items()
+    )
+    same = (old.shard_bytes, old.on_error) == (new.shard_bytes, new.on_error)
+    return more and same and old.sources.items() <= new.sources.items()
 
 
 def _has_metadata(folder: Path) -> bool:

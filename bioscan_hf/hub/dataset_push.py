@@ -116,7 +116,7 @@ def _check(target: _Target, contents: Contents) -> None:
     if others:
         raise ValueError(
             f"{target.repo_id} holds {', '.join(others)}, which the folder does not, and its card would no longer name "
-            "them. Convert them into the same folder, or delete them from the repository, then push again."
+            "them. Convert them into this folder, too, or delete them from the repository, then push again."
         )
 
 

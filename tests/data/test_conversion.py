@@ -4,7 +4,9 @@ import resource
 import shutil
 import zipfile
 from collections import Counter
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow.parquet as pq
 import pytest
@@ -206,6 +208,32 @@ def test_archive_that_was_exchanged_is_noticed(whole: Conversion, tmp_path: Path
         shards.write_shard(Plan(**{**vars(plan), "root": tmp_path / "root"}), 0)
     with pytest.raises(ValueError, match=r"holds a conversion with other source files: .*_pretrain\.zip.* changed"):
         convert(tmp_path / "root", tmp_path / "out", shard_bytes=SHARD_BYTES)
+
+
+def test_images_can_be_added(whole: Conversion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the metadata, then the images of the evaluation splits, then all, as archives come in."""
+    root, out = tmp_path / "root", tmp_path / "out"
+    convert(whole.root, out, [], shard_bytes=SHARD_BYTES)
+    assert not (out / "cropped_256").exists()
+    shutil.copytree(whole.root, root)  # with the times of change
+    away = [root / f"BIOSCAN_5M_cropped_256{part}.zip" for part in ("", "_train", "_pretrain")]
+    for path in away:
+        path.rename(path.with_suffix(".away"))
+    report = convert(root, out, shard_bytes=SHARD_BYTES)
+    assert set(report["rows"]["cropped_256"]) == {published_name(split) for split in PARTS["eval"]}
+    for path in away:
+        path.with_suffix(".away").rename(path)
+    written: list[str] = []
+    whole_file = shards.whole_file
+
+    def noted(path: Path) -> AbstractContextManager[BinaryIO]:
+        written.append(path.name)
+        return whole_file(path)
+
+    monkeypatch.setattr(shards, "whole_file", noted)
+    convert(root, out, shard_bytes=SHARD_BYTES)
+    assert written and all(name.startswith(("train-", "pretrain-")) for name in written)
+    assert files(out) == files(whole.folder)
 
 
 def test_other_plan_is_refused(whole: Conversion, tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ def convert(
     """Convert the released archives to Parquet files, with the card of the dataset.
 
     `load_dataset` reads the result, `bioscan data push` publishes it. Interrupted or killed, the same command goes on
-    where it was. report.json, which comes last, lists checksums, counts, what was left out and what was verified.
+    where it was; more images can be added later. report.json, which comes last, lists checksums, counts, what was left
+    out and what was verified.
 
     Example: bioscan data convert bioscan5m bioscan5m-parquet --num-proc 4
     """
