@@ -25,6 +25,9 @@ from bioscan_hf.data.metadata import MetadataSource, OnError, Skipped, find_meta
 from bioscan_hf.data.metadata_conversion import convert_metadata
 from bioscan_hf.data.release import METADATA_ARCHIVE, archives_for
 
+REPORT = "report.json"
+"""The file that marks a conversion as complete."""
+
 _SHARD = re.compile(r"(?P<family>\w+)/(?P<split>\w+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.parquet")
 # Raised when the form of the converted metadata in the cache changes.
 _FORM = 1
@@ -65,9 +68,14 @@ class ConvertedFolder(Source):
 
     Args:
         root: Folder with `metadata/`, `labels/` and `order/`, and perhaps image packages.
+
+    Raises:
+        ValueError: If the conversion was interrupted.
     """
 
     def __init__(self, root: Path) -> None:
+        if (root / "plan.json").exists() and not (root / REPORT).exists():
+            raise ValueError(f"The conversion in '{root}' is not complete; `bioscan data convert` goes on with it.")
         self.root = root
         self._files = [path.relative_to(root).as_posix() for path in sorted(root.glob("*/*.parquet"))]
 
@@ -92,6 +100,7 @@ class HubParquet(Source):
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
+        repository.download(REPORT)  # so that the cache, without a connection, is known to be of a complete repository
 
     def shards(self, family: str, split: str, *, remote: bool = False) -> list[str]:
         """See `Source`."""
@@ -171,11 +180,12 @@ def open_source(
         is_converted = next(root.glob("metadata/*.parquet"), None) if root.is_dir() else None
         return ConvertedFolder(root) if is_converted else Archives(root, cache, on_error=on_error)
     assert repository is not None
-    if any(file.startswith("metadata/") and file.endswith(".parquet") for file in repository.files):
+    if REPORT in repository.files:
         return HubParquet(repository)
     if METADATA_ARCHIVE not in repository.files:
         raise FileNotFoundError(
-            f"{repository.path} has neither metadata/*.parquet nor {METADATA_ARCHIVE}; it has {list(repository.files)}."
+            f"{repository.path} has neither {REPORT}, which `bioscan data push` sends last of all, nor "
+            f"{METADATA_ARCHIVE}; it has {list(repository.files)}."
         )
     downloaded = repository.download(METADATA_ARCHIVE)
     return Archives(downloaded.parent, cache, on_error=on_error, repository=repository)
@@ -199,11 +209,16 @@ def select_shards(files: Sequence[str], family: str, split: str, where: str) -> 
 
 
 def fingerprint(root: Path) -> str:
-    """Short name of the present state of the files in a folder: their names, sizes and times of change."""
-    folders = (".", "bioscan5m", "metadata", "metadata/*", "bioscan5m/metadata/*", "*_256", "cropped", "original_full")
-    found = [root] if root.is_file() else sorted({path for folder in folders for path in root.glob(f"{folder}/*")})
-    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found if path.is_file()]
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
+    """Short name of the present state of a folder: names, sizes and times of change of its files.
+
+    Of unpacked images, which are too many, it has the folders of the splits, whose times follow what is in them.
+    """
+    files = (".", "bioscan5m", "metadata", "metadata/*", "bioscan5m/metadata/*", "*_256", "cropped", "original_full")
+    folders = ("images/*", "bioscan5m/images/*")
+    found = [root] if root.is_file() else {path for folder in (*files, *folders) for path in root.glob(f"{folder}/*")}
+    states = [(str(path), path.stat()) for path in sorted(found) if path.is_file() or path.parts[-3] == "images"]
+    listed = [(name, state.st_size, state.st_mtime_ns) for name, state in states]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
 
 
 def _converted(source: MetadataSource, cache: Path, on_error: OnError) -> Path:

@@ -289,7 +289,7 @@ def test_without_a_connection_and_a_cache(tmp_path: Path) -> None:
 
 def test_a_repository_without_specimens(hub: LocalHub, tmp_path: Path) -> None:
     hub.api().create_repo("tester/empty", repo_type="dataset", exist_ok=True)
-    with pytest.raises(AssertionError, match=r"tester/empty has neither metadata/\*\.parquet nor BIOSCAN_5M_Insect"):
+    with pytest.raises(AssertionError, match=r"tester/empty has neither report\.json, .*, nor BIOSCAN_5M_Insect"):
         hub.run("from bioscan_hf import load_dataset\nload_dataset('tester/empty')", tmp_path)
     with pytest.raises(AssertionError, match="RepositoryNotFoundError"):
         hub.run("from bioscan_hf import load_dataset\nload_dataset('tester/absent')", tmp_path)

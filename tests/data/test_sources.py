@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bioscan_hf.data.download import Repository
 from bioscan_hf.data.features import SPLIT_NAMES
 from bioscan_hf.data.sources import Archives, ConvertedFolder, fingerprint, open_source, select_shards
-from tests.made_release import Row, made_rows, make_release, write_csv
+from tests.made_conversion import make_conversion
+from tests.made_release import Row, made_rows, make_release, member, unpack_release, write_csv
 
 FILES = [f"metadata/train-0000{i}-of-00003.parquet" for i in (2, 0, 1)] + ["cropped_256/test-00000-of-00001.parquet"]
 
@@ -42,6 +44,31 @@ def test_the_state_of_a_folder_follows_its_files(tmp_path: Path) -> None:
     archive = tmp_path / "BIOSCAN_5M_cropped_256_eval.zip"
     archive.write_bytes(archive.read_bytes() + b"\0")
     assert fingerprint(tmp_path) != before
+
+
+def test_an_image_more_is_seen(tmp_path: Path) -> None:
+    rows = make_release(tmp_path, made_rows(2))
+    unpack_release(tmp_path)
+    before = fingerprint(tmp_path)
+    (tmp_path / member(next(row for row in rows if row["split"] == "test"))).unlink()
+    assert fingerprint(tmp_path) != before and fingerprint(tmp_path / "bioscan5m") == fingerprint(
+        tmp_path / "bioscan5m"
+    )
+
+
+def test_an_interrupted_conversion_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    make_conversion(tmp_path, made_rows(2))
+    (tmp_path / "plan.json").write_text("{}")
+    assert open_source(tmp_path).shards("metadata", "train")
+    (tmp_path / "report.json").unlink()
+    with pytest.raises(ValueError, match="is not complete; `bioscan data convert` goes on with it"):
+        open_source(tmp_path)
+
+
+def test_a_half_pushed_repository_is_not_taken_for_a_whole_one() -> None:
+    repository = Repository("tester/half", "0" * 40, ("metadata/train-00000-of-00001.parquet", "labels/genus.txt"))
+    with pytest.raises(FileNotFoundError, match=r"tester/half has neither report\.json, which .* sends last"):
+        open_source(repository=repository)
 
 
 def test_what_is_left_out_is_listed_each_time(tmp_path: Path) -> None:
