@@ -57,6 +57,17 @@ def test_every_kind_is_decoded_as_pillow_does(kind: str, decoder: str) -> None:
     np.testing.assert_array_equal(image, expected(data))
 
 
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("spare", [-1, 0, 1000])
+def test_memory_is_used_if_it_is_enough(kind: str, spare: int, decoder: str) -> None:
+    data = FILES[kind]()
+    memory = np.full(60 * 41 * 3 + spare, 77, np.uint8)
+    image = decode_image(data, memory)
+    np.testing.assert_array_equal(image, expected(data))
+    plain = decoder == "simplejpeg" and kind in ("colour", "colour, full", "progressive", "grey")
+    assert np.shares_memory(image, memory) == (plain and spare >= 0)
+
+
 def test_plain_jpeg_does_not_reach_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     data = FILES["colour"]()
     monkeypatch.setattr(pixels, "_decode_with_pillow", lambda data: pytest.fail("decoded by Pillow"))
