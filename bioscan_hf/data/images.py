@@ -20,7 +20,8 @@ from bioscan_hf.data.metadata import OnError
 from bioscan_hf.data.pixels import crop, decode_image, scale
 
 _REASONS_SHOWN = 5
-_MEMORY_BYTES = 1 << 20  # holds the pixels of any image of the packages of 256 pixels
+# Holds the pixels of any image of the packages of 256 pixels; from 4 MiB on NumPy asks for huge pages.
+_MEMORY_BYTES = 1 << 22
 
 Batch = dict[str, Any]
 _Item = TypeVar("_Item")
