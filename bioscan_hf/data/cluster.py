@@ -23,7 +23,7 @@ except ImportError as error:
 
 ExecutorName = Literal["local", "slurm", "ray"]
 
-_EXECUTORS: dict[ExecutorName, type[PipelineExecutor]] = {
+EXECUTORS: dict[ExecutorName, type[PipelineExecutor]] = {
     "local": LocalPipelineExecutor,
     "slurm": SlurmPipelineExecutor,
     "ray": RayPipelineExecutor,
@@ -109,7 +109,7 @@ def convert_on_cluster(
     """
     options = {**({"workers": os.cpu_count()} if executor == "local" else {}), **(options or {})}
     # Before the metadata are converted, which takes a while.
-    inspect.signature(_EXECUTORS[executor]).bind(pipeline=[], tasks=1, **options)
+    inspect.signature(EXECUTORS[executor]).bind(pipeline=[], tasks=1, **options)
     plan = prepare(
         root.absolute(), folder.absolute(), packages, on_error=on_error, shard_bytes=shard_bytes, report=report
     )
@@ -129,4 +129,4 @@ def _executor(
 ) -> PipelineExecutor:
     logs = step.plan.folder / ".logs" / type(step).__name__
     # The shards themselves tell whether they are finished, even if one was damaged since.
-    return _EXECUTORS[name]([step], tasks=tasks, logging_dir=str(logs), skip_completed=False, **options)
+    return EXECUTORS[name]([step], tasks=tasks, logging_dir=str(logs), skip_completed=False, **options)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bioscan_hf.tokenization.kmer import FIRST_KMER_ID, MASK_ID, KmerEncoder
+from bioscan_hf.tokenization.kmer import KmerEncoder
 
 IGNORED_LABEL = -100
 
@@ -18,14 +18,18 @@ class MaskedKmerCollator:
 
     Attributes:
         encoder: Tokenizes the barcodes.
-        mlm_probability: Chance of each k-mer to be replaced by `[MASK]`; unknown k-mers and padding never are. 0.5 is
-            BarcodeBERT's (paper and code); all masked k-mers become `[MASK]`, none a random one.
+        mlm_probability: Chance of each k-mer of A, C, G and T to be replaced by `[MASK]`; others and padding never are.
+            0.5 is BarcodeBERT's (paper and code); all masked k-mers become `[MASK]`, none a random one.
         label_visible: Whether visible k-mers are predicted too, as in BarcodeBERT's code, or the masked ones only.
     """
 
     encoder: KmerEncoder
     mlm_probability: float = 0.5
     label_visible: bool = True
+
+    def __post_init__(self) -> None:
+        if self.encoder.vocabulary == "acgnt":
+            raise ValueError("With the vocabulary 'acgnt' k-mers cannot be predicted; take another one.")
 
     def __call__(self, barcodes: Sequence[str]) -> dict[str, torch.Tensor]:
         """Encode and mask N barcodes.
@@ -38,7 +42,8 @@ class MaskedKmerCollator:
         """
         offsets = torch.randint(self.encoder.k, (len(barcodes),)).tolist()
         ids, mask = (torch.from_numpy(array) for array in self.encoder(barcodes, offsets))
-        predictable = ids >= FIRST_KMER_ID
+        first = self.encoder.first_kmer_id
+        predictable = (ids >= first) & (ids < first + 4**self.encoder.k)
         masked = predictable & (torch.rand(ids.shape) < self.mlm_probability)
         labels = ids.masked_fill(~(predictable if self.label_visible else masked), IGNORED_LABEL)
-        return {"input_ids": ids.masked_fill(masked, MASK_ID), "attention_mask": mask, "labels": labels}
+        return {"input_ids": ids.masked_fill(masked, self.encoder.mask_id), "attention_mask": mask, "labels": labels}

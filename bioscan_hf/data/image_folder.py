@@ -26,7 +26,7 @@ FILE_NAME = "file_name"
 _ENDINGS_OF_TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".xlsx", ".csv.gz", ".tsv.gz")
 
 
-def read_image_folder(folder: Path, *, on_error: OnError = "raise") -> pa.Table:
+def read_image_folder(folder: Path, *, on_error: OnError = "raise", skipped: list[BadRecord] | None = None) -> pa.Table:
     """Read the specimens of a folder of photographs.
 
     Images may lie in folders of any depth; hidden files and folders are left out. The names of folders mean nothing:
@@ -46,6 +46,7 @@ def read_image_folder(folder: Path, *, on_error: OnError = "raise") -> pa.Table:
         folder: Holds the images.
         on_error: Whether a bad image or row is an error (`raise`), or is left out with a warning (`skip`); with
             `skip`, so is an image without row.
+        skipped: Takes the records that were left out because they are bad.
 
     Returns:
         `image` (`datasets.Image`, as a path) and the 23 columns, one row per specimen, in the order of the paths or of
@@ -70,6 +71,7 @@ def read_image_folder(folder: Path, *, on_error: OnError = "raise") -> pa.Table:
         lambda place: f"'{image_of[place]}'" if metadata is None else f"{unit} {place}",
         on_error=on_error,
         barcode_needed=False,
+        skipped=skipped,
     )
     _check_listed(set(images) - set(image_of.values()), metadata, on_error)
     paths = [str((folder / image_of[place]).absolute()) for place in table["row"].to_pylist()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,7 @@ from bioscan_hf.data.metadata import OnError
 from bioscan_hf.data.raw_records import RawRecords, ending, named_in_errors
 from bioscan_hf.data.records import BadRecord, RecordChecker
 from bioscan_hf.data.tables import TABLE_ENDINGS, column_names, read_table
+from bioscan_hf.tokenization.letters import GAPS
 
 MARKER = "COI-5P"
 SHOWN_REASONS = 5
@@ -43,7 +45,9 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 _FURTHER_COLUMNS = ("marker_code", "coord")
 
 
-def read_specimens(path: Path, *, image: bool = False, on_error: OnError = "raise") -> pa.Table:
+def read_specimens(
+    path: Path, *, image: bool = False, on_error: OnError = "raise", skipped: list[BadRecord] | None = None
+) -> pa.Table:
     """Read specimens from a FASTA, CSV, TSV or Parquet file.
 
     Barcodes are put in upper case, U is written T, and gaps (`-`, `.`) and white space are left out. Columns that are
@@ -56,6 +60,7 @@ def read_specimens(path: Path, *, image: bool = False, on_error: OnError = "rais
             `.parquet`; all but the last may be followed by `.gz`.
         image: Whether to read the column `image` of a Parquet file, too, into memory.
         on_error: Whether a bad record is an error (`raise`), or is left out with a warning (`skip`).
+        skipped: Takes the records that were left out because they are bad.
 
     Returns:
         The 23 columns of `bioscan_hf.data.features.COLUMNS`, one row per specimen; before them `image`, if asked for.
@@ -82,7 +87,7 @@ def read_specimens(path: Path, *, image: bool = False, on_error: OnError = "rais
     if image and (ending(path) != ".parquet" or "image" not in names):
         raise ValueError(f"'{path}' has no images: `image=True` needs a Parquet file with the column 'image'.")
     unit = "row" if ending(path) == ".parquet" else "line"
-    table = check_records(batches, str(path), lambda place: f"{unit} {place}", on_error=on_error)
+    table = check_records(batches, str(path), lambda place: f"{unit} {place}", on_error=on_error, skipped=skipped)
     if not image:
         return table.select(COLUMN_NAMES)
     with named_in_errors(path):
@@ -123,6 +128,7 @@ def check_records(
     *,
     on_error: OnError,
     barcode_needed: bool = True,
+    skipped: list[BadRecord] | None = None,
 ) -> pa.Table:
     """Bring records into the schema, and check them.
 
@@ -132,6 +138,7 @@ def check_records(
         where: Says in errors where in it a record stands.
         on_error: As in `read_specimens`.
         barcode_needed: Whether a record without barcode is bad.
+        skipped: As in `read_specimens`.
 
     Returns:
         The 23 columns of the schema and, last, `row` (int32): the place of each record.
@@ -151,6 +158,8 @@ def check_records(
         bad += sorted([*batch.malformed, *found], key=lambda record: record.row)
         if bad and on_error == "raise":
             raise ValueError(f"'{name}', {_describe(bad[0], good, where)}")
+    if skipped is not None:
+        skipped += bad
     count = sum(len(table) for table in good)
     if other_markers:
         summary = ", ".join(f"{marker}: {n:,}" for marker, n in other_markers.most_common())
@@ -200,7 +209,7 @@ def _check(checker: RecordChecker, batch: RawRecords) -> tuple[pa.Table, list[Ba
     columns = {name: columns.get(name, nothing) for name in COLUMN_NAMES}
     for alias, released in SPLIT_ALIASES.items():
         columns["split"] = pc.if_else(pc.equal(columns["split"], alias.encode()), released.encode(), columns["split"])
-    for pattern, replacement in ((rb"[\s\-.]", b""), (b"[uU]", b"T")):
+    for pattern, replacement in ((f"[{re.escape(GAPS)}]".encode(), b""), (b"[uU]", b"T")):
         columns["dna_barcode"] = pc.replace_substring_regex(columns["dna_barcode"], pattern, replacement)
     return checker.check(pa.table(columns), batch.places)
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bioscan_hf.data.features import COLUMNS, SPLIT_NAMES, bioscan_features
+from bioscan_hf.tokenization.letters import IUPAC_LETTERS, why_no_barcode
 
-IUPAC_LETTERS = b"ACGTNRYSWKMBDHV"
 # A process id is the name of an image file, too: printable ASCII without slashes.
 _PROCESSID = r"^[!-.0-\[\]-~]+$"
 # As the name of a folder of images.
@@ -111,13 +111,9 @@ class RecordChecker:
         cleaned = []
         for i, value in enumerate(barcodes.to_pylist()):
             letters = (value or b"").upper()
-            other = letters.translate(None, IUPAC_LETTERS)
-            if not letters and "dna_barcode" not in self._optional:
-                reasons.setdefault(i, "the barcode is empty.")
-            elif other:
-                at = letters.index(other[:1])
-                letter, expected = letters[at:].decode(errors="replace")[:1], IUPAC_LETTERS.decode()
-                reasons.setdefault(i, f"the barcode has {letter!r} at position {at + 1}; expected {expected}.")
+            other = letters.translate(None, IUPAC_LETTERS.encode())
+            if other or (not letters and "dna_barcode" not in self._optional):
+                reasons.setdefault(i, f"{why_no_barcode(letters.decode(errors='replace'))}.")
             cleaned.append(letters.decode() if letters and not other else None)
         return pa.chunked_array([pa.array(cleaned, pa.string())])
 
@@ -160,7 +156,7 @@ def _only_nucleotides(barcodes: pa.ChunkedArray) -> bool:
     """Whether no barcode is empty or has another letter; trimming is the fastest way to look at 3 GB of them."""
     if barcodes.null_count or pc.min(pc.binary_length(barcodes)).as_py() == 0:
         return False
-    return not pc.max(pc.binary_length(pc.ascii_trim(barcodes, characters=IUPAC_LETTERS.decode()))).as_py()
+    return not pc.max(pc.binary_length(pc.ascii_trim(barcodes, characters=IUPAC_LETTERS))).as_py()
 
 
 def _where(mask: pa.ChunkedArray) -> list[int]:

@@ -14,6 +14,7 @@ from bioscan_hf.data.files import digest
 from bioscan_hf.data.image_folder import folder_digest, read_image_folder
 from bioscan_hf.data.inputs import read_specimens, read_splits
 from bioscan_hf.data.metadata import OnError
+from bioscan_hf.data.records import BadRecord
 
 
 def load_specimens(
@@ -22,6 +23,7 @@ def load_specimens(
     splits: str | Path | None = None,
     image: bool = False,
     on_error: OnError = "raise",
+    skipped: list[BadRecord] | None = None,
 ) -> Dataset:
     """Load specimens with all columns of BIOSCAN-5M's metadata.
 
@@ -34,6 +36,7 @@ def load_specimens(
             that has this column, such as `datasets` writes. A folder of images always has it, and decodes an image
             when it is looked at.
         on_error: Whether a bad record or image is an error (`raise`), or is left out with a warning (`skip`).
+        skipped: Takes the records that were left out because they are bad.
 
     Returns:
         One row per specimen.
@@ -45,9 +48,9 @@ def load_specimens(
     if path is None:
         table = _read_sample(image=image)
     elif Path(path).is_dir():
-        table = read_image_folder(Path(path), on_error=on_error)
+        table = read_image_folder(Path(path), on_error=on_error, skipped=skipped)
     else:
-        table = read_specimens(Path(path), image=image, on_error=on_error)
+        table = read_specimens(Path(path), image=image, on_error=on_error, skipped=skipped)
     if splits is not None:
         split_of = read_splits(Path(splits))
         column = [split_of.get(processid) for processid in table["processid"].to_pylist()]

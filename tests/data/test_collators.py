@@ -1,7 +1,8 @@
+import pytest
 import torch
 
 from bioscan_hf.data.collators import IGNORED_LABEL, MaskedKmerCollator
-from bioscan_hf.tokenization.kmer import MASK_ID, UNKNOWN_ID, KmerEncoder
+from bioscan_hf.tokenization.kmer import MASK_ID, UNKNOWN_ID, KmerEncoder, Vocabulary
 
 BARCODES = ["ACGTTGCA" * 60, "ACGNNGCA" * 30] * 20
 
@@ -38,3 +39,21 @@ def test_seed_repeats_a_batch() -> None:
         torch.manual_seed(7)
         batches.append(MaskedKmerCollator(KmerEncoder(4))(BARCODES))
     assert all(torch.equal(batches[0][name], batches[1][name]) for name in batches[0])
+
+
+@pytest.mark.parametrize(("vocabulary", "mask_id", "kmers"), [("acgt_2023", 1, (3, 67)), ("acgt_then_n", 0, (2, 66))])
+def test_vocabularies_have_their_own_mask_and_kmers(
+    vocabulary: Vocabulary, mask_id: int, kmers: tuple[int, int]
+) -> None:
+    encoder = KmerEncoder(3, vocabulary=vocabulary, cls_token_id=0)
+    torch.manual_seed(0)
+    batch = MaskedKmerCollator(encoder, label_visible=False)(["TTTACGNNNANA" * 9] * 8)
+    labels = batch["labels"]
+    assert (batch["input_ids"][labels != IGNORED_LABEL] == mask_id).all()
+    assert set(labels.unique().tolist()) <= {IGNORED_LABEL, *range(*kmers)}
+    assert (batch["input_ids"][:, 0] == 0).all() and (labels[:, 0] == IGNORED_LABEL).all()
+
+
+def test_a_vocabulary_without_predictable_kmers_is_refused() -> None:
+    with pytest.raises(ValueError, match="acgnt"):
+        MaskedKmerCollator(KmerEncoder(3, vocabulary="acgnt"))

@@ -1,16 +1,22 @@
 import gzip
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bioscan_hf import load_specimens
 from bioscan_hf.data.features import bioscan_features
-from bioscan_hf.data.inputs import match_columns, read_specimens, read_splits
+from bioscan_hf.data.inputs import check_records, match_columns, read_specimens, read_splits
+from bioscan_hf.data.raw_records import RawRecords
+from bioscan_hf.tokenization.letters import clean_barcode
 from tests.tiny import CSV
 
 FASTA = ">A1|Aus bus|COI-5P|GB1\nACGT\nacg-t\n\n>B1 some words\nUUUN\n"
@@ -165,7 +171,16 @@ HEAD = "processid,dna_barcode,coord-lat,coord-lon,image_measurement_value,split\
     [
         ("a.fasta", "ACGT\n", "line 1: expected '>' and a process id; got 'ACGT'"),
         ("a.fasta", ">A1\n>B1\nACGT\n", r"line 1 \(process id 'A1'\): the barcode is empty"),
-        ("a.fasta", ">A1\n\nACGTMKVLQ\n", r"line 1 \(process id 'A1'\): the barcode has 'L' at position 8"),
+        (
+            "a.fasta",
+            ">A1\n\nACGTE\nRKL\n",
+            r"line 1 \(process id 'A1'\): the barcode has 'E' at position 5, and 'L'; ex",
+        ),
+        (
+            "a.fasta",
+            ">A1\nACGT\n>B1|Aus bus|COI-5P\nMFINRWLFSTNHKDIG\nTLYLLFGAWAG*\n",
+            r"line 3 \(process id 'B1'\): the barcode looks like a protein: it has 'F' at position 2, .*nucleotides",
+        ),
         ("a.fasta", ">A1\nACGÉ\n", r"line 1 \(process id 'A1'\): the barcode has 'É' at position 4"),
         ("a.fasta", ">A1\nAC\n>\nACGT\n", "line 3: the process id is empty"),
         ("a.fasta", ">É1\nACGT\n", r"line 1 \(process id 'É1'\): the process id must be ASCII .*got 'É1'"),
@@ -179,6 +194,12 @@ HEAD = "processid,dna_barcode,coord-lat,coord-lon,image_measurement_value,split\
         ("a.csv", "", "is empty"),
         ("a.csv", "processid,dna_barcode\n", "holds no specimens"),
         ("a.csv", "processid,dna_barcode\nA1,\n", r"line 2 \(process id 'A1'\): the barcode is empty"),
+        (
+            "a.csv",
+            "processid,dna_barcode\nA1,ACGT\nA2,mfinrwlfstnhkdig\n",
+            r"line 3 \(process id 'A2'\): the barcode looks like a protein",
+        ),
+        ("a.csv", "processid,dna_barcode\nA1,658\n", r"line 2 \(process id 'A1'\): the barcode is the number 658"),
         ("a.csv", "processid,dna_barcode\nA1,A\n\n,C\n", "line 4: the process id is empty"),
         (
             "a.csv",
@@ -226,6 +247,23 @@ def test_a_bad_row_of_a_parquet_file_is_named(tmp_path: Path) -> None:
 def test_iupac_letters_gaps_and_lower_case_are_accepted(tmp_path: Path) -> None:
     table = read_specimens(write(tmp_path / "a.csv", "processid,dna_barcode\nA1,ac-GU. nrYSWKMBDHV\n"))
     assert table["dna_barcode"].to_pylist() == ["ACGTNRYSWKMBDHV"]
+
+
+@given(barcode=st.text("ACGTUNRYSWKMBDHVacgtun-. \t\n\f\r\v\u00a0EXßé*1", min_size=1, max_size=20))
+def test_files_and_single_barcodes_are_cleaned_by_the_same_rule(barcode: str) -> None:
+    columns = {"processid": pa.array([b"A1"]), "dna_barcode": pa.array([barcode.encode()])}
+    records = RawRecords(pa.table(columns), np.array([1], np.int32), [])
+
+    def read() -> pa.Table:
+        return check_records([records], "a.fa", lambda line: f"line {line}", on_error="raise")
+
+    try:
+        expected = clean_barcode(barcode)
+    except ValueError as error:
+        with pytest.raises(ValueError, match="(?i)" + re.escape(f"'a.fa', line 1 (process id 'A1'): {error}") + "$"):
+            read()
+    else:
+        assert read()["dna_barcode"].to_pylist() == [expected]
 
 
 def test_skipping_leaves_out_bad_records_and_says_which(tmp_path: Path) -> None:

@@ -46,6 +46,16 @@ def test_what_a_record_may_lack() -> None:
     assert not bad and good["split"][0].as_py() is None and good["dna_barcode"][0].as_py() is None
 
 
+def test_a_protein_is_called_one() -> None:
+    records = [GOOD, {**GOOD, "processid": b"A2", "dna_barcode": b"mfinrwlfstnhkdig"}]
+    good, (bad,) = RecordChecker().check(table(*records), np.array([7, 8]))
+    assert good["row"].to_pylist() == [7] and (bad.row, bad.processid) == (8, "A2")
+    assert bad.reason == (
+        "the barcode looks like a protein: it has 'F' at position 2, and 'I', 'L'; expected nucleotides "
+        "(ACGTNRYSWKMBDHV)."
+    )
+
+
 def test_a_chunk_cannot_lead_elsewhere() -> None:
     _, bad = RecordChecker().check(table({**GOOD, "chunk": b"../.."}), np.array([0]))
     assert bad[0].reason == "`chunk` must be one or two hexadecimal digits; got '../..'."
