@@ -1,8 +1,8 @@
 """BIOSCAN-5M on the Hugging Face stack: DNA barcodes, images and taxonomy of five million insects.
 
-Importing the package registers its models with transformers, so that `AutoConfig`, `AutoModel` and
-`AutoModelForMaskedLM` load them without `trust_remote_code`. Nothing else happens; other names are imported when they
-are used.
+Importing the package registers its models with transformers, so that `AutoConfig`, `AutoModel` and its relatives load
+them without `trust_remote_code`, and its pipeline, `pipeline("barcode-embedding")`. Nothing else happens; other names
+are imported when they are used.
 """
 
 __version__ = "0.1.0"
@@ -10,10 +10,23 @@ __version__ = "0.1.0"
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForPreTraining,
+    AutoModelForSequenceClassification,
+)
 
+from bioscan_hf.evaluation import pipeline
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
-from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM, BarcodeBertModel
+from bioscan_hf.models.barcodebert.modeling_barcodebert import (
+    BarcodeBertForMaskedLM,
+    BarcodeBertForSequenceClassification,
+    BarcodeBertForTaxonomicClassification,
+    BarcodeBertModel,
+    BarcodeMAE,
+)
 
 if TYPE_CHECKING:
     from bioscan_hf.data.builder import Bioscan5M
@@ -23,13 +36,26 @@ if TYPE_CHECKING:
     from bioscan_hf.data.pixels import normalise
     from bioscan_hf.data.selection import select_split
     from bioscan_hf.data.specimens import load_specimens
-    from bioscan_hf.evaluation.embeddings import Embeddings, embed, kmer_counts
+    from bioscan_hf.data.taxon_tree import TaxonTree
+    from bioscan_hf.evaluation.bulk.run import embed_to_parquet
+    from bioscan_hf.evaluation.embeddings import Embeddings, embed
+    from bioscan_hf.evaluation.encoders.barcodebert import BarcodeBertEncoder
+    from bioscan_hf.evaluation.encoders.hub import HubEncoder
+    from bioscan_hf.evaluation.encoders.kmer_counts import KmerCounts
+    from bioscan_hf.evaluation.encoders.loading import load_encoder
+    from bioscan_hf.evaluation.encoders.precomputed import Precomputed
     from bioscan_hf.evaluation.neighbours import nearest
     from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
 
 AutoConfig.register(BarcodeBertConfig.model_type, BarcodeBertConfig, exist_ok=True)
 AutoModel.register(BarcodeBertConfig, BarcodeBertModel, exist_ok=True)
 AutoModelForMaskedLM.register(BarcodeBertConfig, BarcodeBertForMaskedLM, exist_ok=True)
+AutoModelForPreTraining.register(BarcodeBertConfig, BarcodeMAE, exist_ok=True)
+# Of two classes transformers takes the one that `config.architectures` names, else the first.
+AutoModelForSequenceClassification.register(
+    BarcodeBertConfig, (BarcodeBertForSequenceClassification, BarcodeBertForTaxonomicClassification), exist_ok=True
+)
+pipeline.register()
 
 _HOMES = {
     "Bioscan5M": "data.builder",
@@ -37,9 +63,15 @@ _HOMES = {
     "KmerEncoder": "tokenization.kmer",
     "build_tokenizer": "tokenization.kmer",
     "embed": "evaluation.embeddings",
-    "kmer_counts": "evaluation.embeddings",
+    "embed_to_parquet": "evaluation.bulk.run",
+    "load_encoder": "evaluation.encoders.loading",
+    "BarcodeBertEncoder": "evaluation.encoders.barcodebert",
+    "HubEncoder": "evaluation.encoders.hub",
+    "KmerCounts": "evaluation.encoders.kmer_counts",
+    "Precomputed": "evaluation.encoders.precomputed",
     "ImageBatches": "data.images",
     "Labels": "data.labels",
+    "TaxonTree": "data.taxon_tree",
     "load_dataset": "data.loading",
     "load_labels": "data.loading",
     "load_specimens": "data.specimens",
@@ -50,17 +82,26 @@ _HOMES = {
 
 __all__ = [
     "BarcodeBertConfig",
+    "BarcodeBertEncoder",
     "BarcodeBertForMaskedLM",
+    "BarcodeBertForSequenceClassification",
+    "BarcodeBertForTaxonomicClassification",
     "BarcodeBertModel",
+    "BarcodeMAE",
     "Bioscan5M",
     "Embeddings",
+    "HubEncoder",
     "ImageBatches",
+    "KmerCounts",
     "KmerEncoder",
     "Labels",
+    "Precomputed",
+    "TaxonTree",
     "build_tokenizer",
     "embed",
-    "kmer_counts",
+    "embed_to_parquet",
     "load_dataset",
+    "load_encoder",
     "load_labels",
     "load_specimens",
     "nearest",

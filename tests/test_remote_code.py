@@ -5,15 +5,25 @@ lines by a regular expression over the whole text, docstrings included.
 """
 
 import ast
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from transformers import PreTrainedModel
 
+from bioscan_hf import (
+    BarcodeBertForMaskedLM,
+    BarcodeBertForSequenceClassification,
+    BarcodeBertForTaxonomicClassification,
+    BarcodeBertModel,
+    BarcodeMAE,
+)
 from tests.tiny import TINY_MODELS
 
 MODELS = Path(__file__).parents[1] / "bioscan_hf" / "models"
@@ -23,16 +33,62 @@ ALLOWED = {"transformers", "torch", "numpy", "huggingface_hub", "tokenizers"} | 
 # The expressions of transformers/dynamic_module_utils.py (5.23.0).
 LOOKS_RELATIVE = re.compile(r"^\s*(?:from\s+\.(\S+)\s+import|import\s+\.(\S+)\s*$)", re.MULTILINE)
 LOAD = """
+import json
 import sys
 sys.modules["bioscan_hf"] = None  # any import of the package now fails
-from transformers import {auto}
-print(type({auto}.from_pretrained(sys.argv[1], trust_remote_code=True)).__module__)
+import torch
+import transformers
+
+for auto, folder in json.load(sys.stdin):
+    options = {"num_labels": 7} if auto == "AutoModelForSequenceClassification" else {}
+    model, report = getattr(transformers, auto).from_pretrained(
+        folder, trust_remote_code=True, output_loading_info=True, **options
+    )
+    with torch.no_grad():
+        embedding = getattr(model, "bert", model)(torch.tensor([[5, 9, 2, 30]])).pooler_output[0]
+    print(json.dumps({
+        "module": type(model).__module__,
+        "class": type(model).__name__,
+        "new": sorted({key.split(".")[0] for key in report["missing_keys"]}),
+        "embedding": embedding.tolist(),
+    }))
 """
-CASES = [
-    pytest.param(auto, model, id=f"{auto}-{type(model).__name__}")
-    for auto, models in TINY_MODELS.items()
-    for model in models
-]
+CASES = [(auto, i, model) for auto, models in TINY_MODELS.items() for i, model in enumerate(models)]
+# Classes that an Auto class may give: of another class's folder, the first.
+OWN_CLASSES: dict[str, list[type[PreTrainedModel]]] = {
+    "AutoModel": [BarcodeBertModel],
+    "AutoModelForMaskedLM": [BarcodeBertForMaskedLM],
+    "AutoModelForPreTraining": [BarcodeMAE],
+    "AutoModelForSequenceClassification": [
+        BarcodeBertForSequenceClassification,
+        BarcodeBertForTaxonomicClassification,
+    ],
+}
+# What the others lack.
+HEADS = {
+    "AutoModel": [],
+    "AutoModelForMaskedLM": ["classifier"],
+    "AutoModelForPreTraining": ["decoder", "decoder_classifier", "projection"],
+    "AutoModelForSequenceClassification": ["score"],
+}
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Any]]:
+    """What a process without the package makes of each folder."""
+    folder = tmp_path_factory.mktemp("models")
+    for auto, i, model in CASES:
+        model.save_pretrained(folder / f"{auto}_{i}")
+    result = subprocess.run(
+        [sys.executable, "-c", LOAD],
+        input=json.dumps([(auto, str(folder / f"{auto}_{i}")) for auto, i, _ in CASES]),
+        cwd=folder,
+        env={**os.environ, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    return dict(zip(((auto, i) for auto, i, _ in CASES), map(json.loads, result.stdout.splitlines()), strict=True))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -52,16 +108,14 @@ def test_model_file_is_self_contained(path: Path) -> None:
     assert seen == siblings, f"text that only looks like an import: {sorted(seen - siblings)}"
 
 
-@pytest.mark.parametrize(("auto", "model"), CASES)
-def test_saved_model_loads_without_the_package(auto: str, model: PreTrainedModel, tmp_path: Path) -> None:
-    saved = tmp_path / "saved"
-    model.save_pretrained(saved)
-    result = subprocess.run(
-        [sys.executable, "-c", LOAD.format(auto=auto), str(saved)],
-        cwd=tmp_path,
-        env={**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout.startswith("transformers_modules.")
+@pytest.mark.parametrize(("auto", "i", "model"), [pytest.param(*c, id=f"{c[0]}-{type(c[2]).__name__}") for c in CASES])
+def test_saved_model_loads_without_the_package(
+    auto: str, i: int, model: PreTrainedModel, loaded: dict[tuple[str, int], dict[str, Any]]
+) -> None:
+    found, own_classes = loaded[auto, i], [cls.__name__ for cls in OWN_CLASSES[auto]]
+    assert found["module"].startswith("transformers_modules.")
+    assert found["class"] == (type(model).__name__ if type(model).__name__ in own_classes else own_classes[0])
+    assert found["new"] == ([] if type(model).__name__ in own_classes else HEADS[auto])
+    with torch.no_grad():
+        expected = getattr(model, "bert", model).eval()(torch.tensor([[5, 9, 2, 30]])).pooler_output[0]
+    torch.testing.assert_close(torch.tensor(found["embedding"]), expected)

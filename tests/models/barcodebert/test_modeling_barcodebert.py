@@ -1,112 +1,121 @@
-import json
+"""The encoder: what an embedding is, and that it does not depend on the batch."""
+
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import AutoModel, AutoModelForMaskedLM, pipeline
+from huggingface_hub.errors import StrictDataclassError
 
-from bioscan_hf import BarcodeBertConfig, BarcodeBertForMaskedLM, BarcodeBertModel, KmerEncoder, build_tokenizer
-from tests.tiny import tiny_config
+from bioscan_hf import BarcodeBertForMaskedLM, BarcodeBertModel, KmerEncoder
+from tests.tiny import tiny_config, tiny_masked_lm
 
-BARCODES = ["ACGTACGTACGTACG", "TTTGGG", "ACGNACGTTTTTTTT"]
+BARCODES = ["ACGTACGTACGTACG", "TTTGGG", "ACGNACGTTTTTTTT", "CCC"]
+WAYS: list[dict[str, Any]] = [
+    {},
+    {"pooling": "mean"},
+    {"attend_to_padding": True, "pooling": "mean"},
+    {"attend_to_padding": True},
+    {"pooling": "cls", "cls_token_id": 0},
+    {"pooling": "mean", "cls_token_id": 0, "vocabulary": "acgt_2023", "attend_to_padding": True},
+    {"vocabulary": "acgnt", "pooling": "mean"},
+]
 
 
-@pytest.fixture
-def batch() -> dict[str, torch.Tensor]:
-    ids, mask = KmerEncoder(3)(BARCODES)
-    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+def encoder(**fields: Any) -> BarcodeBertModel:
+    torch.manual_seed(0)
+    return BarcodeBertModel(tiny_config(max_nucleotides=30, initializer_range=0.3, **fields)).eval()
+
+
+def tokens(model: BarcodeBertModel, barcodes: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    ids, mask = KmerEncoder.from_config(model.config)(barcodes)
+    return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
 @torch.no_grad()
-def test_embedding_is_the_mean_of_the_barcodes_own_kmers(
-    masked_lm: BarcodeBertForMaskedLM, batch: dict[str, torch.Tensor]
-) -> None:
-    outputs = masked_lm.bert(**batch)
-    for hidden, mask, pooled in zip(
-        outputs.last_hidden_state, batch["attention_mask"], outputs.pooler_output, strict=True
-    ):
-        torch.testing.assert_close(pooled, hidden[mask == 1].mean(dim=0))
-
-
-@torch.no_grad()
-def test_padding_changes_nothing(masked_lm: BarcodeBertForMaskedLM, batch: dict[str, torch.Tensor]) -> None:
-    together = masked_lm.bert(**batch).pooler_output
+@pytest.mark.parametrize("fields", WAYS, ids=str)
+def test_embedding_is_the_same_in_every_batch(fields: dict[str, Any]) -> None:
+    model = encoder(**fields)
+    together = model(*tokens(model, BARCODES)).pooler_output
+    with_longer = model(*tokens(model, [*BARCODES, "ACG" * 10])).pooler_output[:-1]
+    torch.testing.assert_close(together, with_longer)
     for barcode, pooled in zip(BARCODES, together, strict=True):
-        alone = torch.from_numpy(KmerEncoder(3)([barcode])[0])
-        torch.testing.assert_close(masked_lm.bert(alone).pooler_output[0], pooled)
+        torch.testing.assert_close(model(*tokens(model, [barcode])).pooler_output[0], pooled)
+    assert torch.pdist(together).min() > 0.01, "barcodes have different embeddings"
 
 
 @torch.no_grad()
-def test_barcode_without_kmers_has_a_zero_embedding(masked_lm: BarcodeBertForMaskedLM) -> None:
-    ids = torch.ones(1, 4, dtype=torch.long)
-    assert not masked_lm.bert(ids, attention_mask=torch.zeros_like(ids)).pooler_output.any()
-
-
-def test_loss_is_the_cross_entropy_over_labelled_positions(
-    masked_lm: BarcodeBertForMaskedLM, batch: dict[str, torch.Tensor]
-) -> None:
-    labels = batch["input_ids"].masked_fill(batch["input_ids"] < 2, -100)
-    labels[0, :2] = -100
-    outputs = masked_lm(**batch, labels=labels)
-    log_probability = outputs.logits.log_softmax(dim=-1)
-    values = [log_probability[i, j, labels[i, j]] for i, j in (labels >= 0).nonzero().tolist()]
-    torch.testing.assert_close(outputs.loss, -torch.stack(values).mean())
-    outputs.loss.backward()
-    word_embeddings = masked_lm.bert.embeddings.word_embeddings.weight
-    assert word_embeddings.grad is not None and not word_embeddings.grad[0].any(), "[MASK] stays zero, as published"
+@pytest.mark.parametrize("fields", WAYS, ids=str)
+def test_embedding_of_hidden_states(fields: dict[str, Any]) -> None:
+    model = encoder(**fields)
+    ids, mask = tokens(model, BARCODES)
+    outputs = model(ids, mask)
+    hidden, pooled = outputs.last_hidden_state, outputs.pooler_output
+    whole = model.config.attend_to_padding or model.config.pooling == "mean"
+    assert hidden.shape[1] == (model.config.max_tokens if whole else ids.shape[1])
+    for own, own_mask, value in zip(hidden, mask, pooled, strict=True):
+        expected = own[0] if model.config.pooling == "cls" else own.mean(0) if whole else own[own_mask == 1].mean(0)
+        torch.testing.assert_close(value, expected)
 
 
 @torch.no_grad()
-def test_special_tokens_are_never_predicted(masked_lm: BarcodeBertForMaskedLM, batch: dict[str, torch.Tensor]) -> None:
-    logits = masked_lm(**batch).logits
-    assert logits.shape == (3, 5, 66) and (logits.argmax(dim=-1) >= 2).all()
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize("fields", [{}, {"pooling": "mean"}], ids=str)
+def test_barcode_without_kmers_has_a_zero_embedding(fields: dict[str, Any], implementation: str) -> None:
+    model = encoder(attn_implementation=implementation, **fields)
+    ids, mask = tokens(model, ["AC", *BARCODES])
+    pooled = model(ids, mask).pooler_output
+    assert not pooled[0].any() and pooled[1:].any(dim=1).all()
+    assert not model(ids[:1, :1], mask[:1, :1]).pooler_output.any()
+
+
+@pytest.mark.parametrize("fields", WAYS, ids=str)
+def test_gradients_reach_every_parameter(fields: dict[str, Any]) -> None:
+    model = encoder(**fields)
+    ids, mask = tokens(model, ["AC", *BARCODES])
+    model(ids, mask).pooler_output.square().mul(torch.arange(16)).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all()
+        # The softmax does not change if all keys are shifted.
+        assert name.endswith("key.bias") or parameter.grad.any(), name
 
 
 @torch.no_grad()
-def test_attention_implementations_agree(batch: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    BarcodeBertModel(tiny_config()).save_pretrained(tmp_path)
-    eager, sdpa = (AutoModel.from_pretrained(tmp_path, attn_implementation=name) for name in ("eager", "sdpa"))
-    torch.testing.assert_close(eager(**batch).pooler_output, sdpa(**batch).pooler_output)
-    assert eager(**batch, output_attentions=True).attentions[0].shape == (3, 2, 5, 5)
-    assert len(sdpa(**batch, output_hidden_states=True).hidden_states) == 2
-    assert isinstance(sdpa(**batch, return_dict=False), tuple)
+def test_padding_read_as_kmers_is_the_unknown_kmer() -> None:
+    model = encoder(attend_to_padding=True, pooling="mean", vocabulary="acgnt")
+    ids = tokens(model, ["ACGTTT"])[0]
+    whole = torch.cat([ids, tokens(model, ["N" * 24])[0]], dim=1)
+    torch.testing.assert_close(model(ids).last_hidden_state, model(whole).last_hidden_state)
 
 
 @torch.no_grad()
-def test_one_folder_serves_both_classes(
-    masked_lm: BarcodeBertForMaskedLM, batch: dict[str, torch.Tensor], tmp_path: Path
-) -> None:
-    masked_lm.save_pretrained(tmp_path)
-    encoder, again = AutoModel.from_pretrained(tmp_path), AutoModelForMaskedLM.from_pretrained(tmp_path)
-    assert type(encoder) is BarcodeBertModel and type(again) is BarcodeBertForMaskedLM
-    assert torch.equal(encoder(**batch).pooler_output, masked_lm.bert(**batch).pooler_output)
-    assert torch.equal(again(**batch).logits, masked_lm(**batch).logits)
+def test_longer_barcodes_are_not_cut() -> None:
+    model = encoder(pooling="mean")
+    ids = torch.arange(2, 42)[None]
+    outputs = model(ids)
+    assert outputs.last_hidden_state.shape[1] == 40 > model.config.max_tokens
+    torch.testing.assert_close(outputs.pooler_output, outputs.last_hidden_state.mean(dim=1))
 
 
-def test_fill_mask_pipeline_names_kmers(masked_lm: BarcodeBertForMaskedLM) -> None:
-    fill = pipeline("fill-mask", model=masked_lm, tokenizer=build_tokenizer(3))
-    answers = fill("ACG[MASK]TTT", top_k=3)
-    assert all(len(answer["token_str"]) == 3 and set(answer["token_str"]) <= set("ACGT") for answer in answers)
+def test_more_tokens_than_positions_are_refused(masked_lm: BarcodeBertForMaskedLM) -> None:
+    with pytest.raises(ValueError, match=r"at most 512 tokens.*got 513.*truncation=True"):
+        masked_lm(torch.ones(1, 513, dtype=torch.long))
+
+
+def test_arguments_that_do_not_fit_the_checkpoint_are_refused(tmp_path: Path) -> None:
+    tiny_masked_lm().save_pretrained(tmp_path)
+    for arguments in ({"pooling": "cls"}, {"kmer_size": 4}, {"max_nucleotides": 9999}):
+        with pytest.raises(StrictDataclassError, match=r"must be|needs"):
+            BarcodeBertModel.from_pretrained(tmp_path, **arguments)
+    assert BarcodeBertModel.from_pretrained(tmp_path, pooling="mean").config.pooling == "mean"
 
 
 @torch.no_grad()
-def test_embeddings_and_loss_equal_the_reference(shared: Path) -> None:
-    folder = shared / "parity" / "barcodebert"
-    config = BarcodeBertConfig(
-        kmer_size=4, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64
-    )
-    model = BarcodeBertForMaskedLM(config).eval()
-    model.load_state_dict(load_file(folder / "small_weights.safetensors"))
-    expected = load_file(folder / "small_outputs.safetensors")
-    records = json.loads((folder / "inputs.json").read_text())
-    ids, mask = map(torch.from_numpy, KmerEncoder(4)([record["seq"] for record in records]))
-    pooled = model.bert(ids, mask).pooler_output
-    reference = expected["pooled/gen3_masked_mean_one_by_one"]
-    defined = ~reference.isnan().any(dim=1)
-    torch.testing.assert_close(pooled[defined], reference[defined], atol=1e-5, rtol=0)
-    inputs = expected["mlm/input_ids"].long()
-    for positions, loss in (("special_ok", "loss_gen3"), ("masked_positions", "loss_masked_only")):
-        labels = ids.masked_fill(~expected[f"mlm/{positions}"].bool(), -100)
-        value = model(inputs, attention_mask=mask, labels=labels).loss
-        torch.testing.assert_close(value, expected[f"mlm/{loss}"].squeeze(), atol=1e-5, rtol=0)
+def test_attention_of_padding_is_returned_and_nothing_attends_to_it() -> None:
+    model = encoder(attn_implementation="eager")
+    ids, mask = tokens(model, BARCODES)
+    attention = model(ids, mask, output_attentions=True).attentions[0]
+    assert attention.shape == (4, 2, 5, 5)
+    assert not attention[mask[:, None, None].expand_as(attention) == 0].any()
+    assert isinstance(model(ids, mask, return_dict=False), tuple)
+    assert len(model(ids, mask, output_hidden_states=True).hidden_states) == 2
