@@ -12,7 +12,9 @@ from datasets import Dataset
 from bioscan_hf import __version__
 from bioscan_hf.data.files import digest
 from bioscan_hf.data.selection import select_split
-from bioscan_hf.evaluation.embeddings import embed, kmer_counts
+from bioscan_hf.evaluation.embeddings import embed
+from bioscan_hf.evaluation.encoders.base import check_barcodes
+from bioscan_hf.evaluation.encoders.kmer_counts import KmerCounts
 from bioscan_hf.evaluation.pictures import embedding_map, loss_curve, save_picture
 from bioscan_hf.evaluation.probing import PROBES, nearest_neighbour_accuracy
 from bioscan_hf.evaluation.results import Result, write_results
@@ -83,9 +85,11 @@ def run_demo(
         Accuracy of the model and of 4-mer counts at each probe; a probe without labelled specimens is left out.
 
     Raises:
-        ValueError: If there are fewer distinct barcodes than one batch.
+        ValueError: If there are fewer distinct barcodes than one batch, or one is too short or too long to be embedded.
         OSError: If `folder` cannot be written.
     """
+    # Before the training, not after it.
+    check_barcodes(*(specimens[name][:] for name in ("processid", "dna_barcode")), min_letters=SIZES["kmer_size"])
     model, training = _pretrain(specimens, max_steps, seed, report)
     save_model(folder / "model", model, build_tokenizer(model.config.kmer_size))
     curve = loss_curve(
@@ -141,9 +145,10 @@ def _evaluate(
     )
     title = f"Barcode embeddings by order, {source[0]}"
     save_picture(embedding_map(embeddings.vectors, chosen["order"][:], title=title), folder / "embeddings.png")
+    counts = KmerCounts(4)
     compared = (
         (TITLE, digest(folder / "model" / "model.safetensors"), embeddings),
-        ("4-mer counts", None, kmer_counts(chosen)),
+        (counts.name, counts.revision, embed(counts, chosen)),
     )
     results = []
     for probe in PROBES:

@@ -1,5 +1,7 @@
 from pathlib import Path
+from typing import Any
 
+import pytest
 from datasets import Dataset
 
 from bioscan_hf import select_split
@@ -29,3 +31,26 @@ def test_writes_what_it_returns_and_reports_progress(sample: Dataset, tmp_path: 
     assert [entry[:3] for entry in seen[:2]] == [("pretraining", 1, 2), ("pretraining", 2, 2)]
     assert seen[-1][0] == "embedding" and seen[-1][1] == seen[-1][2]
     assert "simulated" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_a_barcode_that_cannot_be_embedded_is_an_error_before_the_training(sample: Dataset, tmp_path: Path) -> None:
+    def cut(specimen: dict[str, Any], row: int) -> dict[str, Any]:
+        return {"dna_barcode": "ACGT"} if row == 7 else {}
+
+    def fail(*progress: object) -> None:
+        raise AssertionError(f"the training has begun: {progress}")
+
+    specimens = sample.select(range(64)).map(cut, with_indices=True)
+    with pytest.raises(ValueError, match=f"barcode of '{specimens['processid'][7]}' cannot be embedded: .* 4 letters"):
+        run_demo(
+            specimens,
+            tmp_path,
+            source=("a name", "a revision"),
+            simulated=True,
+            max_steps=2,
+            seed=0,
+            command="a command",
+            model_id="me/model",
+            report=fail,
+        )
+    assert not any(tmp_path.iterdir())
