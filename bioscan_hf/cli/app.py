@@ -9,8 +9,10 @@ import typer
 from typer.exceptions import TyperException
 
 from bioscan_hf import __version__
+from bioscan_hf.cli.convert import convert
 from bioscan_hf.cli.data import data
 from bioscan_hf.cli.demo import demo
+from bioscan_hf.cli.embed import embed
 
 INTERRUPTED = 130  # as shells, and typer, count a program ended by Ctrl-C
 
@@ -21,6 +23,8 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.add_typer(data, name="data")
+app.add_typer(convert, name="convert")
+app.command()(embed)
 
 
 @app.callback(invoke_without_command=True)

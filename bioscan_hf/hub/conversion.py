@@ -1,0 +1,191 @@
+"""Checkpoints of the reference code to model folders, with tokenizer and card."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard, ModelCardData, snapshot_download
+from huggingface_hub.errors import HFValidationError, HTTPError
+from transformers import PreTrainedConfig
+
+from bioscan_hf import __version__
+from bioscan_hf.data.files import staged
+from bioscan_hf.hub.push import save_card, save_model
+from bioscan_hf.models.barcodebert.convert_barcodebert import (
+    CONFIG_FILE,
+    WEIGHT_FILES,
+    Conversion,
+    convert_barcodebert,
+    weights_in,
+)
+from bioscan_hf.models.barcodebert.modeling_barcodebert import (
+    BarcodeBertForMaskedLM,
+    BarcodeBertForSequenceClassification,
+)
+from bioscan_hf.tokenization.kmer import tokenizer_for
+
+_GENERATIONS = {
+    1: "generation 1 (workshop paper, 2023)",
+    2: "generation 2 (June 2024, release of the BIOSCAN-5M paper)",
+    3: "generation 3 (since August 2024)",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint, and what the card says of it.
+
+    Attributes:
+        path: File or folder.
+        name: Name without any path of this machine: file, folder and file, or repository and commit.
+        sha256: Of the file with the weights.
+    """
+
+    path: Path
+    name: str
+    sha256: str
+
+
+def find_source(source: str) -> Source:
+    """Find a checkpoint on the disk, or get it from the Hub.
+
+    Args:
+        source: A file or folder; if there is none of that name, a model repository, of which only configuration and
+            weights are downloaded.
+
+    Returns:
+        Where it lies, its name and its digest.
+
+    Raises:
+        OSError: If there is neither, or the Hub does not give it.
+        ValueError: If a folder holds no weights.
+    """
+    path = Path(source)
+    if path.is_file():
+        return Source(path, path.name, _sha256(path))
+    name = path.resolve().name
+    if not path.exists():
+        path = _download(source)
+        name = f"{source}@{path.name[:12]}"
+    weights = weights_in(path)
+    return Source(path, f"{name}/{weights.name}", _sha256(weights))
+
+
+def convert_to_folder(
+    source: Source, folder: Path, *, given: Mapping[str, Any] | None = None, model_id: str = "."
+) -> Conversion:
+    """Convert a checkpoint of the reference into a folder that loads with and without this package.
+
+    Args:
+        source: The checkpoint.
+        folder: New or empty folder; it appears whole or not at all.
+        given: What the checkpoint does not tell (see `convert_barcodebert`).
+        model_id: Repository or folder that the example in the card loads.
+
+    Returns:
+        The model, and what was found, assumed and left out.
+
+    Raises:
+        FileExistsError: If the folder holds something.
+        ValueError: As `convert_barcodebert`.
+        OSError: If something cannot be read or written.
+    """
+    check_is_new(folder)
+    conversion = convert_barcodebert(source.path, given)
+    card = conversion_card(conversion, source, model_id=model_id)
+    with staged(folder) as stage:
+        save_model(stage, conversion.model, tokenizer_for(conversion.model.config))
+        save_card(stage, card)
+    return conversion
+
+
+def check_is_new(folder: Path) -> None:
+    """Refuse to write a model into something that is there.
+
+    Raises:
+        FileExistsError: If `folder` is a file, or holds anything but what an interrupted run has left.
+    """
+    if folder.is_dir() and all(item.name.startswith(".partial-") for item in folder.iterdir()):
+        return
+    if folder.exists():
+        raise FileExistsError(f"'{folder}' is there and not empty; choose a new folder.")
+
+
+def conversion_card(conversion: Conversion, source: Source, *, model_id: str) -> ModelCard:
+    """Write the card of a converted model: what it is, and where each thing that it says comes from.
+
+    Args:
+        conversion: The model, and what was found, assumed and left out.
+        source: What it was converted from.
+        model_id: Repository or folder that the example in the card loads.
+
+    Returns:
+        The card.
+    """
+    model, found = conversion.model, conversion.found
+    config = model.config
+    family = "BarcodeMAE" if conversion.mae else "BarcodeBERT"
+    is_classifier = isinstance(model, BarcodeBertForSequenceClassification)
+    data = ModelCardData(
+        license="mit",
+        library_name="transformers",
+        pipeline_tag="feature-extraction",
+        tags=["biology", "DNA", "DNA barcoding", family, "bioscan_hf"],
+    )
+    with as_file(files("bioscan_hf.hub") / "templates" / "converted_barcodebert.md") as template:
+        return ModelCard.from_template(
+            data,
+            template_path=str(template),
+            title=f"{family} {config.kmer_size}-{config.num_attention_heads}-{config.num_hidden_layers}"
+            + (", fine-tuned" if is_classifier else ""),
+            kind=f"{family} with a classifier," if is_classifier else f"{family},",
+            auto_class="AutoModelForSequenceClassification" if is_classifier else "AutoModel",
+            classes=config.num_labels if is_classifier else None,
+            head=isinstance(model, BarcodeBertForMaskedLM),
+            config=config,
+            parameters=f"{model.num_parameters():,}",
+            pooling=_pooling(config),
+            model_id=model_id,
+            source=source.name,
+            sha256=source.sha256,
+            layout=conversion.layout,
+            generation=_GENERATIONS[found.generation],
+            read={name: (found.fields[name], origin) for name, origin in found.sources.items() if name != "id2label"},
+            assumed=found.assumed,
+            left_out=conversion.left_out,
+            mae=conversion.mae,
+            version=__version__,
+        )
+
+
+def _pooling(config: PreTrainedConfig) -> str:
+    texts = {
+        "masked_mean": "Its embedding is the mean of the last hidden states of its k-mers.",
+        "mean": f"Its embedding is the mean of the last hidden states of all {config.max_tokens} positions, padding "
+        "included: the model pads by itself, as the reference did.",
+        "cls": "Its embedding is the last hidden state of the token before it.",
+    }
+    attention = " The model reads padding as if it were k-mers, as it did in training." * config.attend_to_padding
+    return texts[config.pooling] + attention
+
+
+def _download(repo_id: str) -> Path:
+    try:
+        for weights in WEIGHT_FILES:
+            folder = Path(snapshot_download(repo_id, allow_patterns=[CONFIG_FILE, weights]))
+            if (folder / weights).exists():
+                break
+    except (HTTPError, OSError, HFValidationError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FileNotFoundError(f"'{repo_id}' is no file or folder, and the Hub does not give it ({reason})") from error
+    return folder
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
