@@ -10,9 +10,13 @@ from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bioscan_hf.hub.sentence_transformers import save_sentence_transformers_files
+
 
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Write a model with its code and its tokenizer, so that the folder loads with and without this package.
+
+    A BarcodeBERT opens in sentence-transformers, too, whichever class it has.
 
     Args:
         folder: Where the files go; it must not hold another model.
@@ -25,6 +29,8 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
     try:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        if model.config.model_type == "barcodebert":
+            save_sentence_transformers_files(folder)
     except (OSError, SafetensorError) as error:
         raise OSError(f"The model cannot be written ({error}); free some space or choose another folder.") from error
 
