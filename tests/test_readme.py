@@ -33,3 +33,11 @@ def test_figures_of_the_benchmark_are_those_of_its_page() -> None:
     page = (ROOT / "benchmarks" / "results" / "dataset.md").read_text(encoding="utf-8")
     table = README.split("| what | bioscan-dataset | bioscan_hf |")[1].split("\n\n")[0].splitlines()
     assert len(table) > 5 and all(row in page for row in table[2:])
+
+
+def test_figures_of_barcodebert_are_those_of_its_page() -> None:
+    page = (ROOT / "benchmarks" / "results" / "barcodebert.md").read_text(encoding="utf-8")
+    section = README.split("| what | reference's way | bioscan_hf |")[1].split("\n## ")[0]
+    figures = re.findall(r"(?<![\w.,])\d(?:[\d,]*\d)?(?:\.\d+)?x?(?![\w])", section)
+    assert len(figures) > 20
+    assert not [figure for figure in figures if not re.search(rf"(?<![\d.,]){re.escape(figure)}(?![\d])", page)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -45,11 +46,13 @@ def main() -> None:
     """Run the program.
 
     Exit codes: 0 done; 1 failed; 2 wrong usage; 130 interrupted. An error is one line on stderr, or a traceback with
-    `--debug`, which may stand anywhere.
+    `--debug`, which may stand anywhere; a warning is one line, too.
     """
     debug = "--debug" in sys.argv
     try:
-        code = app([word for word in sys.argv[1:] if word != "--debug"], prog_name="bioscan", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code = app([word for word in sys.argv[1:] if word != "--debug"], prog_name="bioscan", standalone_mode=False)
     except TyperException as error:
         _fail(f"{error.format_message()} See `bioscan --help`.", error.exit_code)
     except Exception as error:
@@ -58,6 +61,11 @@ def main() -> None:
         _fail((str(error).strip() or type(error).__name__).splitlines()[0], 1)
     if code == INTERRUPTED:
         _fail("interrupted; nothing half-written was left behind.", INTERRUPTED)
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Show a warning without the line of code that gave it."""
+    typer.secho(f"bioscan: warning: {str(message).strip()}", err=True, fg=typer.colors.YELLOW)
 
 
 def _fail(message: str, code: int) -> None:

@@ -88,10 +88,13 @@ def embed(
     if executor == "local" and (options or tasks):
         raise typer.BadParameter("--tasks, --cpus-per-task and --gpus-per-task are for --executor slurm or ray.")
     # Imported here, so that help and wrong usage need not wait for them.
+    from transformers.utils.logging import disable_progress_bar
+
     from bioscan_hf.evaluation.bulk.run import embed_to_parquet, processes
     from bioscan_hf.evaluation.bulk.specimens import load_barcodes
     from bioscan_hf.evaluation.encoders.loading import load_encoder
 
+    disable_progress_bar()
     settings: dict[str, Any] = {
         "precision": precision,
         "batch_size": batch_size,
@@ -145,7 +148,7 @@ class _Speed(ProgressColumn):
 def _reporting(console: Console, *, quiet: bool) -> Iterator[Report]:
     """Show a bar: first that specimens are read, then how many distinct barcodes are done."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), _Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("Reading specimens", total=None)
 
         def report(done: int, total: int) -> None:
