@@ -76,7 +76,7 @@ def embed(
     Each distinct barcode is computed once. Interrupted or killed, the same command goes on where it was. With several
     GPUs, or machines that share a disk, start it by `torchrun --no-python --nproc-per-node 4 bioscan embed ...`.
 
-    Example: bioscan embed my_barcodes.fasta --model bioscan-ml/BarcodeBERT --output embeddings.parquet
+    Example: bioscan embed my_barcodes.fasta --model my-barcodebert --output embeddings.parquet
     """
     slurm = {"partition": partition, "time": time, "env_command": environment}
     given = {"cpus_per_task": cpus_per_task, "gpus_per_task": gpus_per_task, **slurm}

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from bioscan_hf.evaluation.neighbours import nearest
 
@@ -30,3 +33,13 @@ def test_no_queries_is_no_error_but_no_keys_is() -> None:
         nearest(keys[:0], keys)
     with pytest.raises(ValueError, match="Expected keys"):
         nearest(keys, unit_vectors(3, 5, 0))
+
+
+def test_neighbours_equal_those_of_the_reference(shared: Path) -> None:
+    outputs = load_file(shared / "parity" / "barcodebert" / "small_outputs.safetensors")
+    vectors = outputs["pooled/gen3_masked_mean_one_by_one"]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    indices, similarities = nearest(unit[outputs["knn/train_rows"]], unit[outputs["knn/query_rows"]])
+    np.testing.assert_array_equal(outputs["knn/train_rows"][indices], outputs["knn/neigh5_rows"][:, 0])
+    np.testing.assert_array_equal(outputs["knn/train_labels"][indices], outputs["knn/pred_k1"])
+    np.testing.assert_allclose(1 - similarities, outputs["knn/dist5"][:, 0], atol=1e-5)

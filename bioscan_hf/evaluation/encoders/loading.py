@@ -184,7 +184,7 @@ def _load_other(source: _Source, options: dict[str, Any], *, trust_remote_code: 
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"The tokenizer of '{source.place}' cannot be loaded ({error}). A checkpoint of BarcodeBERT's own code is "
-            f"converted by `bioscan convert barcodebert`."
+            f"converted first: `bioscan convert barcodebert {source.place} FOLDER`, then give FOLDER."
         ) from error
     return HubEncoder(model, tokenizer, **options)
 
