@@ -24,7 +24,7 @@ try:
 except ImportError as error:
     raise ImportError("The executors need datatrove: `pip install bioscan-hf[cluster]`.") from error
 
-_BARCODES_PER_TASK = 100_000  # a minute on a GPU, half an hour on a core
+_BARCODES_PER_TASK = 100_000  # half an hour to an hour on a core (benchmarks/results/barcodebert.md)
 
 
 class EmbedChunks(PipelineStep):

@@ -31,8 +31,8 @@ from bioscan_hf.evaluation.bulk.specimens import survey, write_specimens
 from bioscan_hf.evaluation.encoders.base import BarcodeEncoder, Encoder, Report
 
 CHUNK_SIZE = 8192
-"""Distinct barcodes in a chunk, all that is lost when a process is killed: seconds on a GPU, one or two minutes on the
-cores of a laptop. With 768 numbers of float32 each, its file has 25 MB."""
+"""Distinct barcodes in a chunk, all that is lost when a process is killed: one to three minutes on two cores
+(benchmarks/results/barcodebert.md). With 768 numbers of float32 each, its file has 25 MB."""
 
 # A process waits for the slowest one, and all wait while one writes the output.
 _PATIENCE = timedelta(days=7)
