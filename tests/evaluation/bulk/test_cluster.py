@@ -15,7 +15,7 @@ from tests.data.test_cluster import SLURM
 from tests.evaluation.bulk.test_run import CHUNK, CHUNKS, DISTINCT, SPECIMENS
 from tests.letter_counts import LetterCounts
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

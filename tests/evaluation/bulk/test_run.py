@@ -27,7 +27,7 @@ from bioscan_hf.evaluation.encoders.precomputed import Precomputed
 from tests.letter_counts import LetterCounts
 from tests.tiny import tiny_masked_lm
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CHUNK = 4
 
 

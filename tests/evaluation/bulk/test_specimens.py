@@ -205,6 +205,6 @@ def test_memory_hardly_grows_with_the_number_of_specimens(tmp_path: Path) -> Non
     files = [str(next((tmp_path / name).glob("*.arrow"))) for name in ("small", "large")]
     command = [sys.executable, "-c", textwrap.dedent(MEASURE), str(tmp_path), *files]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, cwd=Path(__file__).parents[2], env=env, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, cwd=Path(__file__).parents[3], env=env, capture_output=True, text=True, check=True)
     small, large = map(int, result.stdout.split())
     assert large - small < 40_000, "kB; the 150,000 barcodes that are more have 99,000"
