@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bioscan_hf.data.conversion import finish, prepare
+from bioscan_hf.data.executors import DocumentsPipeline, ExecutorName, PipelineStep, checked_options, run_tasks
 from bioscan_hf.data.metadata import OnError
 from bioscan_hf.data.plan import SHARD_BYTES, Plan, Report
 from bioscan_hf.data.shards import write_shard
-
-try:
-    from datatrove.data import DocumentsPipeline
-    from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
-    from datatrove.executor.base import PipelineExecutor
-    from datatrove.pipeline.base import PipelineStep
-except ImportError as error:
-    raise ImportError("The executors need datatrove: `pip install bioscan-hf[cluster]`.") from error
-
-ExecutorName = Literal["local", "slurm", "ray"]
-
-EXECUTORS: dict[ExecutorName, type[PipelineExecutor]] = {
-    "local": LocalPipelineExecutor,
-    "slurm": SlurmPipelineExecutor,
-    "ray": RayPipelineExecutor,
-}
 
 
 class WriteShards(PipelineStep):
@@ -49,26 +33,6 @@ class WriteShards(PipelineStep):
         for index in range(rank, len(self.plan.shards or ()), world_size):
             with self.track_time("shard"):
                 self.stat_update("images", value=write_shard(self.plan, index), unit="shard")
-        return data
-
-
-class Finish(PipelineStep):
-    """Verifies what was written, and writes `report.json`.
-
-    Args:
-        plan: From `prepare`.
-    """
-
-    type = "BIOSCAN-5M"
-    name = "report"
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__()
-        self.plan = plan
-
-    def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Write the report; no documents come in, none go out."""
-        finish(self.plan)
         return data
 
 
@@ -107,26 +71,16 @@ def convert_on_cluster(
         ValueError: As in `convert`.
         OSError: As in `convert`.
     """
-    options = {**({"workers": os.cpu_count()} if executor == "local" else {}), **(options or {})}
-    # Before the metadata are converted, which takes a while.
-    inspect.signature(EXECUTORS[executor]).bind(pipeline=[], tasks=1, **options)
+    options = checked_options(executor, options)
     plan = prepare(
         root.absolute(), folder.absolute(), packages, on_error=on_error, shard_bytes=shard_bytes, report=report
     )
-    shards = _executor(executor, WriteShards(plan), len(plan.shards or ()), options)
-    if executor == "slurm":
-        # A job of its own writes the report, because this process ends long before the others.
-        last = _executor(executor, Finish(plan), 1, {**options, "depends": shards if plan.shards else None})
-        last.run()
-        return None
-    if plan.shards:
-        shards.run()
-    return finish(plan, report=report)
-
-
-def _executor(
-    name: ExecutorName, step: WriteShards | Finish, tasks: int, options: Mapping[str, Any]
-) -> PipelineExecutor:
-    logs = step.plan.folder / ".logs" / type(step).__name__
-    # The shards themselves tell whether they are finished, even if one was damaged since.
-    return EXECUTORS[name]([step], tasks=tasks, logging_dir=str(logs), skip_completed=False, **options)
+    ended = run_tasks(
+        executor,
+        WriteShards(plan),
+        len(plan.shards or ()),
+        partial(finish, plan),
+        logs=plan.folder / ".logs",
+        options=options,
+    )
+    return finish(plan, report=report) if ended else None

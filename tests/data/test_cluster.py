@@ -1,4 +1,3 @@
-import importlib
 import os
 import shutil
 import stat
@@ -113,7 +112,7 @@ def test_slurm_gets_a_job_of_shards_and_one_that_waits_for_it(
     (last,) = launched
     shards = last.depends
     assert shards is not None and (last.tasks, shards.tasks) == (1, len(files(whole.folder / "cropped_256")))
-    assert [step.name for step in (*shards.pipeline, *last.pipeline)] == ["image shards", "report"]
+    assert [step.name for step in (*shards.pipeline, *last.pipeline)] == ["image shards", "last"]
     assert not shards.skip_completed
     arguments = shards.get_sbatch_args(max_array=shards.tasks)
     assert arguments["partition"] == "cpu" and arguments["time"] == "2:00:00" and arguments["mem-per-cpu"] == "4G"
@@ -141,13 +140,6 @@ def test_tasks_that_fail_on_ray_are_not_taken_for_done(
     with pytest.raises(ValueError, match="shards are not written, such as cropped_256/pretrain-00000"):
         convert_on_cluster(whole.root, tmp_path / "out", executor="ray", shard_bytes=SHARD_BYTES)
     assert not (tmp_path / "out" / "report.json").exists()
-
-
-def test_extra_is_named_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datatrove.executor", None)
-    monkeypatch.delitem(sys.modules, "bioscan_hf.data.cluster")
-    with pytest.raises(ImportError, match=r"pip install bioscan-hf\[cluster\]"):
-        importlib.import_module("bioscan_hf.data.cluster")
 
 
 @pytest.mark.slow  # each task of the made Slurm starts a Python of its own

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
-from bioscan_hf.data.cluster import EXECUTORS, ExecutorName
+from bioscan_hf.data.executors import DocumentsPipeline, ExecutorName, PipelineStep, checked_options, run_tasks
 from bioscan_hf.data.metadata import OnError
 from bioscan_hf.data.records import BadRecord
 from bioscan_hf.evaluation.bulk.plan import Dtype, Plan
 from bioscan_hf.evaluation.bulk.run import CHUNK_SIZE, Written, finish, of_barcodes, prepare, write_chunks
 from bioscan_hf.evaluation.encoders.base import Encoder
-
-try:
-    from datatrove.data import DocumentsPipeline
-    from datatrove.executor.base import PipelineExecutor
-    from datatrove.pipeline.base import PipelineStep
-except ImportError as error:
-    raise ImportError("The executors need datatrove: `pip install bioscan-hf[cluster]`.") from error
 
 _BARCODES_PER_TASK = 100_000  # half an hour to an hour on a core (benchmarks/results/barcodebert.md)
 
@@ -48,26 +40,6 @@ class EmbedChunks(PipelineStep):
         with self.track_time():
             computed = write_chunks(self.plan, of_barcodes(self.load()), rank=rank, world_size=world_size)
             self.stat_update("barcodes", value=computed)
-        return data
-
-
-class Finish(PipelineStep):
-    """Writes the output when all chunks are there.
-
-    Args:
-        plan: From `prepare`.
-    """
-
-    type = "BIOSCAN-5M"
-    name = "output"
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__()
-        self.plan = plan
-
-    def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Write the output; no documents come in, none go out."""
-        finish(self.plan)
         return data
 
 
@@ -114,9 +86,7 @@ def embed_on_cluster(
         ValueError: As in `embed_to_parquet`.
         OSError: As in `embed_to_parquet`.
     """
-    options = {**({"workers": os.cpu_count()} if executor == "local" else {}), **(options or {})}
-    # Before the specimens are read, which takes a while.
-    inspect.signature(EXECUTORS[executor]).bind(pipeline=[], tasks=1, **options)
+    options = checked_options(executor, options)
     plan, is_written = prepare(
         of_barcodes(load()),
         specimens,
@@ -131,19 +101,9 @@ def embed_on_cluster(
     if is_written:
         return written
     wanted = tasks or -(-plan.barcodes // _BARCODES_PER_TASK)
-    chunks = _executor(executor, EmbedChunks(plan, load), min(wanted, plan.chunks), options)
-    if executor == "slurm":
-        # A job of its own writes the output, because this process ends long before the others. It needs no GPU.
-        _executor(executor, Finish(plan), 1, {**options, "gpus_per_task": 0, "depends": chunks}).run()
+    step, tasks = EmbedChunks(plan, load), min(wanted, plan.chunks)
+    logs = plan.output.with_name(f".{plan.output.name}.logs")
+    if not run_tasks(executor, step, tasks, partial(finish, plan), logs=logs, options=options):
         return None
-    chunks.run()
     finish(plan)
     return written
-
-
-def _executor(
-    name: ExecutorName, step: EmbedChunks | Finish, tasks: int, options: Mapping[str, Any]
-) -> PipelineExecutor:
-    logs = step.plan.output.with_name(f".{step.plan.output.name}.logs") / type(step).__name__
-    # The chunks themselves tell whether they are finished, even if one was damaged since.
-    return EXECUTORS[name]([step], tasks=tasks, logging_dir=str(logs), skip_completed=False, **options)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from datatrove.executor import RayPipelineExecutor, SlurmPipelineExecutor
 
-from bioscan_hf.data.cluster import ExecutorName
+from bioscan_hf.data.executors import ExecutorName
 from bioscan_hf.evaluation.bulk.cluster import EmbedChunks, embed_on_cluster
 from bioscan_hf.evaluation.bulk.run import embed_to_parquet, prepare
 from tests.data.test_cluster import SLURM
@@ -85,7 +85,7 @@ def test_slurm_gets_a_job_of_chunks_and_one_that_waits_for_it(tmp_path: Path, mo
     (last,) = launched
     chunks = last.depends
     assert chunks is not None and (last.tasks, chunks.tasks) == (1, CHUNKS), "there are no more tasks than chunks"
-    assert [step.name for step in (*chunks.pipeline, *last.pipeline)] == ["embeddings", "output"]
+    assert [step.name for step in (*chunks.pipeline, *last.pipeline)] == ["embeddings", "last"]
     assert (chunks.gpus_per_task, last.gpus_per_task) == (1, 0) and not chunks.skip_completed
     arguments = chunks.get_sbatch_args(max_array=chunks.tasks)
     assert (arguments["partition"], arguments["time"]) == ("gpu", "2:00:00")
