@@ -19,6 +19,7 @@ INTERRUPTED = 130  # as shells, and typer, count a program ended by Ctrl-C
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # paragraphs are filled, whatever their lines in the code
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Machine learning with BIOSCAN-5M: DNA barcodes, images and taxonomy of insects.",
 )
