@@ -69,7 +69,7 @@ def pretraining_card(
         license="mit",
         library_name="transformers",
         pipeline_tag="feature-extraction",
-        tags=["biology", "DNA", "DNA barcoding", "BarcodeBERT", "bioscan_hf"],
+        tags=["biology", "DNA", "DNA barcoding", "BarcodeBERT", "sentence-transformers", "bioscan_hf"],
         eval_results=[_eval_result(result) for result in own],
     )
     with as_file(files("bioscan_hf.hub") / "templates" / "barcodebert.md") as template:

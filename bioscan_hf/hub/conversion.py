@@ -135,7 +135,7 @@ def conversion_card(conversion: Conversion, source: Source, *, model_id: str) ->
         license="mit",
         library_name="transformers",
         pipeline_tag="feature-extraction",
-        tags=["biology", "DNA", "DNA barcoding", family, "bioscan_hf"],
+        tags=["biology", "DNA", "DNA barcoding", family, "sentence-transformers", "bioscan_hf"],
     )
     with as_file(files("bioscan_hf.hub") / "templates" / "converted_barcodebert.md") as template:
         return ModelCard.from_template(
