@@ -14,16 +14,13 @@ from measuring import measured
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM, BarcodeBertModel
 
-PEAKS = {
-    "B200": 2250,
-    "H200": 989,
-    "H100 80GB HBM3": 989,
-    "H100 NVL": 835,
-    "H100 PCIe": 756,
-    "A100": 312,
-    "L40S": 362,
-}
-"""Part of a chip's name, and TFLOP/s in bfloat16 without sparsity (NVIDIA's data sheets)."""
+PEAKS = {"NVIDIA B200": 2250, "NVIDIA H200": 989, "NVIDIA H100 80GB HBM3": 989, "NVIDIA A100": 312}
+"""TFLOP/s in bfloat16 without sparsity, by torch's name of the chip, of which A100s have several with a hyphen.
+
+A100: developer.nvidia.com/blog/nvidia-hopper-architecture-in-depth, table 3; H200, and the H100 with the same die:
+itkb.uw.cz/2026/06/nvidia-h200-vs-b300-precisions-cores.html; B200: hmc-tech.com/gpu/nvidia-b200-vs-nvidia-l40. Other
+chips, also the slower NVL and PCIe cards of these: `--peak-tflops`.
+"""
 WARM_UP = 3
 """Batches before the time runs: shapes that differ from those of the first let the model be compiled again."""
 WAYS = {
@@ -106,6 +103,15 @@ def _train(folder: Path, barcodes: list[str], batch: int, *, compiled: bool) -> 
     return model.config, stamps[-1] - stamps[WARM_UP - 1]
 
 
+def peak_of(device: str) -> float | None:
+    """TFLOP/s of a chip in bfloat16, None if it is not known; a card such as "NVIDIA H200 NVL" is another, slower one.
+
+    Args:
+        device: As torch names it.
+    """
+    return next((PEAKS[name] for name in PEAKS if device == name or device.startswith(f"{name}-")), None)
+
+
 def section(results: dict[str, dict[str, Any]], batch: int, peak: float | None) -> str:
     """Lines of the page.
 
@@ -115,7 +121,7 @@ def section(results: dict[str, dict[str, Any]], batch: int, peak: float | None) 
         peak: TFLOP/s of the chip; looked up if not given.
     """
     device = next(iter(results.values()))["device"]
-    peak = peak or next((value for name, value in PEAKS.items() if name in device), None)
+    peak = peak or peak_of(device)
     lines = []
     for way, result in results.items():
         share = f"{100 * result['tflops'] / peak:.0f} %" if peak else "unknown"

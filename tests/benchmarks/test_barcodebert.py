@@ -112,3 +112,11 @@ def test_barcodes_of_a_file_are_distinct(tmp_path: Path) -> None:
     assert sorted(barcodes.read_barcodes(path, 2, 0)) == ["ACGTACGT", "TTGTACGT"]
     with pytest.raises(ValueError, match="has 2 distinct barcodes; 3 are needed"):
         barcodes.read_barcodes(path, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("device", "peak"),
+    [("NVIDIA H200", 989), ("NVIDIA A100-SXM4-80GB", 312), ("NVIDIA H200 NVL", None), ("the CPU", None)],
+)
+def test_peak_is_that_of_the_very_chip(device: str, peak: float | None) -> None:
+    assert import_module("accelerator").peak_of(device) == peak

@@ -64,7 +64,7 @@ def embed_on_cluster(
 
     Args:
         load: Loads the encoder, here for its description and in each task; can be pickled, as
-            `functools.partial(load_encoder, "bioscan-ml/BarcodeBERT")`.
+            `functools.partial(load_encoder, "my-barcodebert")`.
         specimens: As in `embed_to_parquet`.
         output: As in `embed_to_parquet`, on a disk that all machines see. Logs go to `.<output>.logs` beside it.
         executor: Where the tasks run: processes of this machine, jobs of Slurm, or a Ray cluster (`ray.init` is the
