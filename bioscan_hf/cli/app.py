@@ -14,6 +14,7 @@ from bioscan_hf.cli.convert import convert
 from bioscan_hf.cli.data import data
 from bioscan_hf.cli.demo import demo
 from bioscan_hf.cli.embed import embed
+from bioscan_hf.cli.train import finetune, pretrain
 
 INTERRUPTED = 130  # as shells, and typer, count a program ended by Ctrl-C
 
@@ -26,6 +27,8 @@ app = typer.Typer(
 app.command()(demo)
 app.add_typer(data, name="data")
 app.add_typer(convert, name="convert")
+app.command("pretrain")(pretrain)
+app.command("finetune")(finetune)
 app.command()(embed)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -103,18 +102,11 @@ def _with_splits(specimens: Dataset, seed: int) -> Dataset:
 
 
 def _show(results: list[Result], console: Console) -> None:
+    from bioscan_hf.cli.tables import results_table
     from bioscan_hf.evaluation.probing import PROBES
-    from bioscan_hf.evaluation.results import result_rows
 
     for probe in PROBES:
         if probe.name not in {result.benchmark for result in results}:
             console.print(f"{probe.name}: left out; it needs a {probe.rank} in {probe.keys} and {probe.queries}.")
-    if not results:
-        return
-    header, rows = result_rows(results)
-    table = Table(*header)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    if results:
+        console.print(results_table(results))

@@ -1,10 +1,15 @@
-"""Batches for the training objectives."""
+"""Batches for the training objectives.
+
+A collator takes all its chance from one seed per barcode, so that a barcode is masked in the same way whatever else is
+in its batch, and whichever process makes it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from bioscan_hf.tokenization.kmer import KmerEncoder
@@ -13,37 +18,136 @@ IGNORED_LABEL = -100
 
 
 @dataclass(frozen=True)
+class BarcodeAugmentation:
+    """Turns barcodes into tokens, with the changes that training makes to them.
+
+    Attributes:
+        encoder: Tokenizes the barcodes.
+        random_offset: Whether a barcode starts at a random letter, 0 to k - 1, so that the model sees it in every
+            reading frame of the k-mers, as in the reference.
+        mask_probability: Chance of each k-mer of A, C, G and T to be replaced by `[MASK]`; others, and padding, never
+            are.
+        span_length: K-mers that are masked together; 1 masks each on its own, as in the reference.
+    """
+
+    encoder: KmerEncoder
+    random_offset: bool = True
+    mask_probability: float = 0.0
+    span_length: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mask_probability < 1:
+            raise ValueError(f"The chance of masking must be at least 0 and below 1; got {self.mask_probability}.")
+        if self.span_length < 1:
+            raise ValueError(f"`span_length` must be at least 1; got {self.span_length}.")
+
+    def __call__(
+        self, barcodes: Sequence[str], seeds: Sequence[int] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Encode and mask N barcodes.
+
+        Args:
+            barcodes: Letters.
+            seeds: One for each; by default they are drawn from torch's default generator.
+
+        Returns:
+            Ids before masking, attention mask, and which ids are to be masked (bool), each (N, tokens).
+        """
+        if seeds is None:
+            seeds = torch.randint(2**63 - 1, (len(barcodes),)).tolist()
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        offsets = [self._offset(generator) for generator in generators]
+        ids, mask = (torch.from_numpy(array) for array in self.encoder(barcodes, np.array(offsets, dtype=np.int64)))
+        first = self.encoder.first_kmer_id
+        hidden = (ids >= first) & (ids < first + 4**self.encoder.k)
+        if self.mask_probability:
+            drawn = torch.stack([self._spans(generator) for generator in generators])
+            hidden &= drawn[:, : ids.shape[1]]
+        else:
+            hidden = torch.zeros_like(hidden)
+        return ids, mask, hidden
+
+    def _offset(self, generator: torch.Generator) -> int:
+        return int(torch.randint(self.encoder.k, (), generator=generator)) if self.random_offset else 0
+
+    def _spans(self, generator: torch.Generator) -> torch.Tensor:
+        """Which places fall into a masked span: spans lie side by side, from a random place on."""
+        span, width = self.span_length, self.encoder.max_tokens
+        phase = int(torch.randint(span, (), generator=generator))
+        drawn = torch.rand((width + phase) // span + 1, generator=generator) < self.mask_probability
+        return drawn.repeat_interleave(span)[phase : phase + width]
+
+
+@dataclass(frozen=True)
 class MaskedKmerCollator:
     """Turn barcodes into a batch for masked language modelling.
 
     Attributes:
         encoder: Tokenizes the barcodes.
-        mlm_probability: Chance of each k-mer of A, C, G and T to be replaced by `[MASK]`; others and padding never are.
-            0.5 is BarcodeBERT's (paper and code); all masked k-mers become `[MASK]`, none a random one.
+        mlm_probability: Chance of each k-mer of A, C, G and T to be replaced by `[MASK]`. 0.5 is BarcodeBERT's (paper
+            and code); all masked k-mers become `[MASK]`, none a random one.
         label_visible: Whether visible k-mers are predicted too, as in BarcodeBERT's code, or the masked ones only.
+        span_length: K-mers that are masked together; BarcodeBERT masks each on its own.
+        random_offset: Whether barcodes start at a random letter, 0 to k - 1, as in BarcodeBERT.
     """
 
     encoder: KmerEncoder
     mlm_probability: float = 0.5
     label_visible: bool = True
+    span_length: int = 1
+    random_offset: bool = True
 
     def __post_init__(self) -> None:
         if self.encoder.vocabulary == "acgnt":
             raise ValueError("With the vocabulary 'acgnt' k-mers cannot be predicted; take another one.")
 
-    def __call__(self, barcodes: Sequence[str]) -> dict[str, torch.Tensor]:
+    def __call__(self, barcodes: Sequence[str], seeds: Sequence[int] | None = None) -> dict[str, torch.Tensor]:
         """Encode and mask N barcodes.
 
-        Each barcode starts at a random offset of 0 to k - 1 letters (the reference's augmentation), so that the model
-        sees it in every reading frame of the k-mers. Draws come from torch's default generator.
+        Args:
+            barcodes: Letters.
+            seeds: One for each, see `BarcodeAugmentation`.
 
         Returns:
             `input_ids`, `attention_mask` and `labels`, each (N, tokens).
         """
-        offsets = torch.randint(self.encoder.k, (len(barcodes),)).tolist()
-        ids, mask = (torch.from_numpy(array) for array in self.encoder(barcodes, offsets))
+        augment = BarcodeAugmentation(self.encoder, self.random_offset, self.mlm_probability, self.span_length)
+        ids, mask, masked = augment(barcodes, seeds)
         first = self.encoder.first_kmer_id
-        predictable = (ids >= first) & (ids < first + 4**self.encoder.k)
-        masked = predictable & (torch.rand(ids.shape) < self.mlm_probability)
-        labels = ids.masked_fill(~(predictable if self.label_visible else masked), IGNORED_LABEL)
-        return {"input_ids": ids.masked_fill(masked, self.encoder.mask_id), "attention_mask": mask, "labels": labels}
+        labelled = (ids >= first) & (ids < first + 4**self.encoder.k) if self.label_visible else masked
+        return {
+            "input_ids": ids.masked_fill(masked, self.encoder.mask_id),
+            "attention_mask": mask,
+            "labels": ids.masked_fill(~labelled, IGNORED_LABEL),
+        }
+
+
+@dataclass(frozen=True)
+class LabelledKmerCollator:
+    """Turn barcodes and the indices of their taxa into a batch for a classifier.
+
+    Attributes:
+        augmentation: Tokenizes the barcodes.
+    """
+
+    augmentation: BarcodeAugmentation
+
+    def __call__(
+        self, barcodes: Sequence[str], labels: Sequence[int] | Sequence[Sequence[int]], seeds: Sequence[int] | None
+    ) -> dict[str, torch.Tensor]:
+        """Encode N barcodes.
+
+        Args:
+            barcodes: Letters.
+            labels: Index of the taxon, or one for each rank; -1 for none.
+            seeds: One for each, see `BarcodeAugmentation`.
+
+        Returns:
+            `input_ids` and `attention_mask`, (N, tokens), and `labels`, (N,) or (N, ranks).
+        """
+        ids, mask, masked = self.augmentation(barcodes, seeds)
+        return {
+            "input_ids": ids.masked_fill(masked, self.augmentation.encoder.mask_id),
+            "attention_mask": mask,
+            "labels": torch.tensor(labels),
+        }

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+"""Error numbers of a disk, a quota or a limit that is used up."""
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def says_when_full(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, NoSpaceError) or error.errno not in _NO_SPACE:
+        if isinstance(error, NoSpaceError) or error.errno not in NO_SPACE:
             raise
         reason = os.strerror(error.errno or 0)
         message = f"'{path}' cannot be written ({reason}); free some space and run this again."

@@ -1,13 +1,14 @@
-"""Pictures: a map of embeddings and a loss curve."""
+"""Pictures: a map of embeddings and the curves of a training run."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
@@ -57,24 +58,56 @@ def embedding_map(vectors: NDArray[np.float32], labels: Sequence[str | None], *,
     return figure
 
 
-def loss_curve(losses: Sequence[float], *, chance: float, title: str) -> Figure:
-    """Draw the training loss over the steps, with a smoothed line.
+def loss_curve(history: Sequence[Mapping[str, float]], *, chance: float | None, title: str) -> Figure:
+    """Draw the losses over the steps, and in a second panel what else was evaluated.
 
     Args:
-        losses: Loss of each step, in nats.
-        chance: Loss of a model that knows nothing, drawn as a line for comparison.
+        history: Records with "step" and some of "loss" and "eval_loss" (nats) and "eval_<metric>", oldest first.
+        chance: Loss of a model that knows nothing, in nats, drawn as a line for comparison; None for no line.
         title: Heading of the picture.
+
+    Returns:
+        The picture; without a second panel if no record has another metric.
     """
-    values = np.asarray(losses)
-    window = min(SMOOTHED_STEPS, len(values))
-    smooth = np.convolve(values, np.ones(window) / window, mode="valid")
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    axes.plot(np.arange(1, len(values) + 1), values, color="C0", alpha=0.3, linewidth=0.8, label="each step")
-    axes.plot(np.arange(len(smooth)) + (window + 1) / 2, smooth, color="C0", label=f"mean of {window} steps")
-    axes.axhline(chance, color="0.5", linestyle="--", linewidth=1, label="guessing")
-    axes.set(title=title, xlabel="step", ylabel="cross-entropy (nats)", ylim=(0, None))
-    axes.legend(frameon=False)
+    names = dict.fromkeys(name for record in history for name in record if name.startswith("eval_"))
+    metrics = [name for name in names if name != "eval_loss"]
+    rows = 2 if metrics else 1
+    figure, grid = plt.subplots(rows, figsize=(8, 1 + 3 * rows), sharex=True, squeeze=False, layout="constrained")
+    panels = grid[:, 0]
+    _draw_losses(panels[0], history, chance)
+    panels[0].set(title=title, ylabel="cross-entropy (nats)", ylim=(0, None))
+    for name in metrics:
+        panels[1].plot(*_series(history, name), marker=".", label=name.removeprefix("eval_").replace("_", " "))
+        panels[1].set(ylabel="evaluation")
+    panels[-1].set(xlabel="step")
+    for axes in panels:
+        # Beside the curves: inside there is always a run whose curve it would hide.
+        axes.legend(
+            *axes.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small"
+        )
     return figure
+
+
+def _draw_losses(axes: Axes, history: Sequence[Mapping[str, float]], chance: float | None) -> None:
+    steps, losses = _series(history, "loss")
+    if len(losses):
+        window = min(SMOOTHED_STEPS, len(losses))
+        kernel = np.ones(window) / window
+        centres, means = (np.convolve(values, kernel, mode="valid") for values in (steps, losses))
+        axes.plot(steps, losses, color="C0", alpha=0.3, linewidth=0.8, label="training")
+        axes.plot(centres, means, color="C0", label=f"mean of {window} values")
+    steps, losses = _series(history, "eval_loss")
+    if len(losses):
+        axes.plot(steps, losses, color="C1", marker="o", markersize=4, label="evaluation")
+    if chance is not None:
+        axes.axhline(chance, color="0.5", linestyle="--", linewidth=1, label="guessing")
+
+
+def _series(history: Sequence[Mapping[str, float]], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps and values of the records that have a name, (N,) each."""
+    own = [(record["step"], record[name]) for record in history if name in record]
+    steps, values = np.array(own, dtype=np.float64).reshape(-1, 2).T
+    return steps, values
 
 
 def save_picture(figure: Figure, path: Path) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import as_file, files
+from typing import Any, Literal
 
 import numpy as np
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig
 
 from bioscan_hf.evaluation.results import Result, results_markdown
+from bioscan_hf.hub.eval_results import is_hub_id
 
-# The loss in the card is the mean of this many last steps.
-FINAL_STEPS = 20
+# The loss in the card is the mean of this many last records.
+FINAL_RECORDS = 20
+
+Head = Literal["none", "masked_lm", "mae", "classifier", "adapter"]
+"""What the model has on top of its encoder: nothing, a pretraining head, a classifier, or adapters and a classifier."""
 
 
 @dataclass(frozen=True)
@@ -22,76 +27,103 @@ class Training:
     """What a card says of a training run.
 
     Attributes:
-        arguments: Name and value of the arguments.
-        barcodes: Number of distinct barcodes trained on.
-        losses: Loss of each step, in nats.
+        objective: What was optimised, as a part of a sentence, for example "masked language modelling".
+        arguments: Value of each argument of the run; those that are None are not shown.
+        examples: Number of training examples.
+        example_name: What they are, for example "distinct barcodes".
+        labels: Ranks whose labels were used; none for self-supervised training.
+        history: Records with "step" and some of "loss" (nats), "samples_per_second" and "eval_<metric>", oldest first.
+        base_model: Hub id of the model that it was made from.
+        seconds: Duration of the run, all its parts together.
+        processes: How many processes trained together.
+        resumed: How often the run was resumed.
     """
 
-    arguments: dict[str, object]
-    barcodes: int
-    losses: Sequence[float]
+    objective: str
+    arguments: Mapping[str, object]
+    examples: int
+    example_name: str
+    labels: Sequence[str]
+    history: Sequence[Mapping[str, float]]
+    base_model: str | None = None
+    seconds: float | None = None
+    processes: int = 1
+    resumed: int = 0
 
 
-def pretraining_card(
-    model: PreTrainedModel,
+def training_card(
+    config: PreTrainedConfig,
+    num_parameters: int,
     training: Training,
     results: Sequence[Result],
     *,
+    head: Head,
     source: tuple[str, str],
-    reading_frames: int,
     model_id: str,
     title: str,
     summary: str,
     limits: str,
     version: str,
+    reading_frames: int = 1,
+    data_license: str | None = None,
+    picture: str | None = None,
 ) -> ModelCard:
-    """Write the card of a pretrained BarcodeBERT.
+    """Write the card of a trained BarcodeBERT.
 
     Args:
-        model: The model; its configuration and size stand in the card.
+        config: Configuration of the model.
+        num_parameters: Number of its parameters; of an adapter, its own.
         training: How it was trained.
         results: What was measured with it and with baselines; those whose `model` is `title` go into the card's
             `model-index`.
-        source: Name and revision of the data.
-        reading_frames: With how many reading frames the results were measured (see `embed`).
+        head: What the folder holds, which decides how the card says to load it.
+        source: Name and revision of the data; a name of the form `namespace/name` is taken for a dataset on the Hub.
         model_id: Repository or folder that the example in the card loads.
         title: Name of the model.
         summary: One or two sentences on what it is.
         limits: What it must not be used for.
         version: Version of this package.
+        reading_frames: With how many reading frames nearest neighbours were measured (see `embed`).
+        data_license: Licence of the data.
+        picture: File name of the training curves, in the model's folder.
 
     Returns:
         A card whose metadata hold the results as `model-index`.
     """
+    task = "text-classification" if head in ("classifier", "adapter") else "feature-extraction"
+    opens_in = [] if head == "adapter" else ["sentence-transformers"]
     own = [result for result in results if result.model == title]
     data = ModelCardData(
         model_name=title,
         license="mit",
-        library_name="transformers",
-        pipeline_tag="feature-extraction",
-        tags=["biology", "DNA", "DNA barcoding", "BarcodeBERT", "sentence-transformers", "bioscan_hf"],
-        eval_results=[_eval_result(result) for result in own],
+        library_name="peft" if head == "adapter" else "transformers",
+        pipeline_tag=task,
+        tags=["biology", "DNA", "DNA barcoding", "BarcodeBERT", *opens_in, "bioscan_hf"],
+        base_model=training.base_model,
+        datasets=[source[0]] if is_hub_id(source[0]) else None,
+        eval_results=[_eval_result(result, task) for result in own] or None,
     )
     with as_file(files("bioscan_hf.hub") / "templates" / "barcodebert.md") as template:
         return ModelCard.from_template(
             data,
             template_path=str(template),
-            **{field: getattr(model.config, field) for field in ("hidden_size", "kmer_size", "max_nucleotides")},
+            config=config,
+            head=head,
             model_id=model_id,
             title=title,
             summary=summary,
             limits=limits,
             version=version,
             results_table=results_markdown(results),
-            command=results[0].command if results else None,
+            commands=list(dict.fromkeys(result.command for result in results)),
+            by_neighbours=any(result.benchmark.startswith("1-NN") for result in results),
             reading_frames=reading_frames,
             dataset=source[0],
             dataset_revision=source[1],
-            arguments=training.arguments,
-            barcodes=f"{training.barcodes:,}",
-            loss=f"{np.mean(training.losses[-FINAL_STEPS:]):.2f}",
-            chance=f"{chance_loss(model.config.kmer_size):.2f}",
-            parameters=f"{model.num_parameters():,}",
+            data_license=data_license,
+            picture=picture,
+            parameters=f"{num_parameters:,}",
+            **_training_fields(training, config, head),
         )
 
 
@@ -100,16 +132,58 @@ def chance_loss(kmer_size: int) -> float:
     return kmer_size * math.log(4)
 
 
-def _eval_result(result: Result) -> EvalResult:
-    entry = asdict(result)
+def _training_fields(training: Training, config: PreTrainedConfig, head: Head) -> dict[str, Any]:
+    losses = [record["loss"] for record in training.history if "loss" in record]
+    speeds = [record["samples_per_second"] for record in training.history if "samples_per_second" in record]
+    last = next((r for r in reversed(training.history) if any(name.startswith("eval_") for name in r)), {})
+    return {
+        "objective": training.objective,
+        "examples": f"{training.examples:,} {training.example_name}",
+        "labels": _joined(training.labels),
+        "loss": f"{np.mean(losses[-FINAL_RECORDS:]):.2f}" if losses else None,
+        "chance": f"{chance_loss(config.kmer_size):.2f}" if head in ("masked_lm", "mae") else None,
+        "evaluation": [f"{_metric(name)} {last[name]:.4g}" for name in last if name.startswith("eval_")],
+        "evaluation_step": f"{last.get('step', 0):,.0f}",
+        "duration": _duration(training.seconds) if training.seconds is not None else None,
+        "speed": f"{np.median(speeds):,.0f}" if speeds else None,
+        "processes": training.processes,
+        "resumed": training.resumed,
+        "arguments": {name: _cell(value) for name, value in training.arguments.items() if value is not None},
+    }
+
+
+def _metric(name: str) -> str:
+    return name.removeprefix("eval_").replace("_", " ")
+
+
+def _joined(names: Sequence[str]) -> str:
+    *first, last = names or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _cell(value: object) -> str:
+    """A value in a cell of a table, in one line."""
+    shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return " ".join(shown.split()).replace("|", "\\|")
+
+
+def _eval_result(result: Result, task: str) -> EvalResult:
     return EvalResult(
-        task_type="feature-extraction",
-        task_name=entry["benchmark"],
-        dataset_type="bioscan-hf",
-        dataset_name=entry["dataset"],
-        dataset_split=entry["split"],
-        dataset_revision=entry["dataset_revision"],
-        metric_type=entry["metric"],
-        metric_name=f"{entry['benchmark']}, {entry['metric']}, {entry['count']} queries",
-        metric_value=entry["value"],
+        task_type=task,
+        task_name=result.benchmark,
+        dataset_type=result.dataset if is_hub_id(result.dataset) else "bioscan-hf",
+        dataset_name=result.dataset,
+        dataset_split=result.split,
+        dataset_revision=result.dataset_revision,
+        metric_type=result.metric,
+        metric_name=f"{result.benchmark}, {result.metric}, {result.count} queries",
+        metric_value=result.value,
     )

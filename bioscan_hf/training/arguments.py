@@ -1,40 +1,208 @@
-"""Arguments of a training run."""
+"""Arguments of training runs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from bioscan_hf.data.features import RANKS
+from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
+from bioscan_hf.training.settings import check_settings, setting
+
+# The learning rate is meant for this many examples in a step (BarcodeBERT: 16 on each of 4 GPUs).
+REFERENCE_BATCH = 64
 
 
 @dataclass(frozen=True)
 class TrainingArguments:
-    """How to train: length, optimiser and precision.
+    """How to train. The defaults are those of BarcodeBERT's pretraining and fine-tuning, unless it is said.
+
+    Sources: `paper_facts` of BIOSCAN-5M (Gharaee et al. 2024) and the code of BarcodeBERT, `pretraining.py`.
 
     Raises:
         ValueError: If a value makes no sense; the message names the field.
     """
 
-    max_steps: int = field(metadata={"help": "Optimiser steps."})
-    batch_size: int = field(default=64, metadata={"help": "Specimens per step in each process."})
-    # BarcodeBERT: peak 1e-4 for a batch of 64 at hidden size 768; smaller models take larger rates.
-    learning_rate: float = field(default=1e-4, metadata={"help": "Peak learning rate of the OneCycle schedule."})
-    weight_decay: float = field(default=0.0, metadata={"help": "Weight decay of AdamW (BarcodeBERT: none)."})
-    warmup: float = field(default=0.3, metadata={"help": "Share of the steps in which the rate rises (OneCycle: 0.3)."})
-    max_grad_norm: float = field(default=1.0, metadata={"help": "Gradients are scaled down to this norm."})
-    mixed_precision: Literal["no", "bf16", "fp16"] = field(default="no", metadata={"help": "Arithmetic of the model."})
-    seed: int = field(default=0, metadata={"help": "Seed of weights, order and masking."})
+    panel: ClassVar[str] = "Training"
+
+    max_steps: int | None = setting("Optimiser steps; wins over --num-train-epochs.", None, minimum=1)
+    num_train_epochs: float = setting("Passes over the data.", 35.0, above=0)
+    batch_size: int = setting("Examples per forward pass in each process.", 64, minimum=1)
+    gradient_accumulation_steps: int = setting("Forward passes per optimiser step.", 1, minimum=1)
+    # For a model of hidden size 768; smaller ones take larger rates.
+    learning_rate: float = setting("Peak of the learning rate.", 1e-4, above=0)
+    # The reference always scales.
+    scale_learning_rate: bool = setting(f"Multiply the rate by examples per step / {REFERENCE_BATCH}.", False)
+    lr_scheduler_type: Literal["onecycle", "cosine", "constant"] = setting(
+        "How the rate goes on after the warm-up; onecycle moves Adam's beta1, too.", "onecycle"
+    )
+    warmup_ratio: float = setting("Share of the steps in which the rate rises.", 0.3, minimum=0, below=1)
+    weight_decay: float = setting("Weight decay of AdamW.", 0.0, minimum=0)
+    # The reference does not clip.
+    max_grad_norm: float = setting("Gradients are scaled down to this norm.", 1.0, above=0)
+    ema_decay: float | None = setting(
+        "Also average the weights, with this decay per step, and evaluate and keep the average.",
+        None,
+        above=0,
+        below=1,
+    )
+    mixed_precision: Literal["no", "bf16", "fp16"] = setting("Arithmetic of the model; fp16 needs a GPU.", "no")
+    seed: int = setting("Seed of weights, order, masking and dropout.", 0, minimum=0)
+    deterministic: bool = setting("Refuse GPU operations whose result may vary from run to run.", False)
+    num_workers: int = setting("Processes that prepare batches.", 0, minimum=0, advanced=True)
+    logging_steps: int = setting("Log the mean loss every so many steps.", 10, minimum=1, advanced=True)
+    eval_strategy: Literal["no", "steps", "epoch"] = setting("When to evaluate.", "epoch")
+    eval_steps: int = setting("Evaluate every so many steps, with --eval-strategy steps.", 500, minimum=1)
+    save_strategy: Literal["no", "steps", "epoch"] = setting("When to write a checkpoint.", "steps", advanced=True)
+    save_steps: int = setting("Write a checkpoint every so many steps.", 500, minimum=1, advanced=True)
+    save_total_limit: int | None = setting(
+        "Keep this many checkpoints, and the best one; all if not given.", None, minimum=1, advanced=True
+    )
+    metric_for_best_model: str | None = setting(
+        "End with the weights of the checkpoint with the best value of this metric, such as eval_loss.", None
+    )
+    greater_is_better: bool | None = setting("Whether more of it is better; by default unless it is a loss.", None)
+    early_stopping_patience: int | None = setting(
+        "Stop after this many evaluations without a better --metric-for-best-model.", None, minimum=1
+    )
+    report_to: Literal["none", "trackio", "tensorboard"] = setting("Tracker of losses.", "none", advanced=True)
 
     def __post_init__(self) -> None:
-        rules = {
-            "max_steps": self.max_steps >= 1,
-            "batch_size": self.batch_size >= 1,
-            "learning_rate": self.learning_rate > 0,
-            "weight_decay": self.weight_decay >= 0,
-            "warmup": 0 < self.warmup < 1,
-            "max_grad_norm": self.max_grad_norm > 0,
-            "mixed_precision": self.mixed_precision in ("no", "bf16", "fp16"),
-        }
-        for argument in fields(self):
-            if not rules.get(argument.name, True):
-                value = getattr(self, argument.name)
-                raise ValueError(f"`{argument.name}` is out of range: got {value!r}. {argument.metadata['help']}")
+        check_settings(self)
+        if self.lr_scheduler_type == "onecycle" and self.warmup_ratio == 0:
+            raise ValueError("`warmup_ratio` must be above 0 with 'onecycle'; use 'cosine' for no warm-up.")
+        if self.metric_for_best_model is None and self.early_stopping_patience is not None:
+            raise ValueError("`early_stopping_patience` needs `metric_for_best_model`, such as 'eval_loss'.")
+        if self.metric_for_best_model is not None and self.eval_strategy == "no":
+            raise ValueError("`metric_for_best_model` needs evaluations: `eval_strategy` must not be 'no'.")
+
+    @property
+    def more_is_better(self) -> bool:
+        """Whether a larger value of `metric_for_best_model` is a better one."""
+        if self.greater_is_better is not None:
+            return self.greater_is_better
+        return "loss" not in (self.metric_for_best_model or "")
+
+
+@dataclass(frozen=True)
+class DataArguments:
+    """Which specimens to train on, and which to evaluate with."""
+
+    panel: ClassVar[str] = "Data"
+
+    data: str = setting(
+        "FASTA, CSV, TSV or Parquet file, folder with the released archives, unpacked or converted, repository on the "
+        "Hub, or `sample` for the embedded simulated specimens."
+    )
+    splits: Path | None = setting("Table of processid and split that replaces the column `split`.", None)
+    train_split: str | None = setting("Split, or sum as train+val, to train on.", None)
+    eval_split: str | None = setting("Split, or sum, to evaluate with during training.", None)
+    max_eval_samples: int | None = setting("Evaluate with this many specimens of it, drawn at random.", None, minimum=1)
+    streaming: bool = setting("Read the data from where they lie while training, without preparing a cache.", False)
+    shuffle_buffer: int = setting("Streaming: examples among which the next one is drawn.", 10_000, minimum=1)
+
+
+@dataclass(frozen=True)
+class OutputArguments:
+    """Where the model goes."""
+
+    panel: ClassVar[str] = "Output"
+
+    output: Path = setting("Folder for the model, with checkpoints in checkpoint-N.", advanced=True)
+    resume: bool = setting("Go on from the last checkpoint in --output.", False, advanced=True)
+    push_to_hub: str | None = setting(
+        "Repository on the Hub for the model; each checkpoint goes to a branch of its name.", None, advanced=True
+    )
+    private: bool = setting("Make a new repository private.", False, advanced=True)
+
+
+@dataclass(frozen=True)
+class PretrainingArguments(TrainingArguments, DataArguments, OutputArguments):
+    """How to pretrain. Sizes without a remark are those of the model "8-4-4" of the BIOSCAN-5M paper."""
+
+    panel: ClassVar[str] = "Model and objective"
+
+    objective: Literal["masked_lm", "mae"] = setting(
+        "Predict masked k-mers by the encoder itself, or, as BarcodeMAE, by a decoder on top of it.", "masked_lm"
+    )
+    kmer_size: int = setting("Letters in a token.", 8, minimum=1, maximum=10)
+    hidden_size: int = setting("Width of the model, and of the embeddings.", 768, minimum=1)
+    num_hidden_layers: int = setting("Layers of the encoder.", 4, minimum=1)
+    num_attention_heads: int = setting("Heads of each layer.", 4, minimum=1)
+    intermediate_size: int = setting("Width of the feed-forward part of each layer.", 3072, minimum=1)
+    decoder_num_hidden_layers: int = setting("Layers of the decoder of BarcodeMAE.", 2, minimum=1)
+    max_nucleotides: int = setting("Letters of a barcode that are read.", 660, minimum=1)
+    dropout: float = setting("Chance of dropping an activation.", 0.1, minimum=0, below=1)
+    mlm_probability: float = setting("Chance of a k-mer to be masked.", 0.5, above=0, below=1)
+    span_length: int = setting("K-mers that are masked together; the paper masks each on its own.", 1, minimum=1)
+    # The reference's loss is over all k-mers; over the masked ones only is BERT's, and faster.
+    label_visible: bool = setting("Predict visible k-mers, too, as the reference does; not with mae.", False)
+    random_offset: bool = setting("Start barcodes at a random letter, 0 to k - 1.", True)
+    eval_probe: bool = setting(
+        "Also evaluate 1-NN accuracy: species of val, and genus of val_unseen, with the keys in train.", False
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.objective == "mae" and self.label_visible:
+            raise ValueError("`label_visible` is for 'masked_lm'; BarcodeMAE predicts masked k-mers only.")
+
+    def config(self) -> BarcodeBertConfig:
+        """Configuration of the model.
+
+        Raises:
+            ValueError: If sizes do not fit together.
+        """
+        return BarcodeBertConfig(
+            kmer_size=self.kmer_size,
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.num_hidden_layers,
+            num_attention_heads=self.num_attention_heads,
+            intermediate_size=self.intermediate_size,
+            decoder_num_hidden_layers=self.decoder_num_hidden_layers,
+            max_nucleotides=self.max_nucleotides,
+            max_position_embeddings=max(512, -(-self.max_nucleotides // self.kmer_size)),
+            hidden_dropout_prob=self.dropout,
+            attention_probs_dropout_prob=self.dropout,
+        )
+
+
+@dataclass(frozen=True)
+class FinetuningArguments(TrainingArguments, DataArguments, OutputArguments):
+    """How to fine-tune. The defaults are those of BarcodeBERT's `finetuning.py`, unless it is said."""
+
+    panel: ClassVar[str] = "Model and objective"
+
+    model: str = setting("Folder or repository of a BarcodeBERT.")
+    model_revision: str | None = setting("Branch, tag or commit of the model's repository.", None)
+    rank: str = setting("Rank to name, or several, as family,genus,species, that then never contradict.", "species")
+    method: Literal["full", "linear", "lora"] = setting(
+        "Train everything, the classifier alone (linear probe), or adapters and the classifier.", "full"
+    )
+    lora_r: int = setting("Rank of the adapters (CLIBD's).", 4, minimum=1)
+    lora_alpha: float | None = setting("Adapters are scaled by alpha / r.", None, above=0)
+    lora_dropout: float = setting("Chance of dropping an input of an adapter.", 0.0, minimum=0, below=1)
+    merge_adapter: bool = setting("Write a whole model, with the adapters merged into it.", False)
+    # The reference fine-tunes the mean over all positions, padding included, whatever it embeds with.
+    pooling: Literal["masked_mean", "mean", "cls"] | None = setting(
+        "What the classifier reads; by default what the model's embedding is.", None
+    )
+    random_offset: bool = setting("Start barcodes at a random letter, 0 to k - 1.", True)
+    # Not in the reference.
+    mask_probability: float = setting("Chance of a k-mer to be masked in training.", 0.0, minimum=0, below=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not set(self.ranks) <= set(RANKS) or len(set(self.ranks)) < len(self.ranks):
+            raise ValueError(f"`rank` must be some of {list(RANKS)}, with commas between; got {self.rank!r}.")
+        if self.merge_adapter and self.method != "lora":
+            raise ValueError("`merge_adapter` is for the method 'lora'.")
+        if self.streaming:
+            raise ValueError("`streaming` is for pretraining: the taxa must be known before the first step.")
+
+    @property
+    def ranks(self) -> list[str]:
+        """Ranks to name, from broad to fine."""
+        given = [rank.strip() for rank in self.rank.split(",")]
+        return sorted(given, key=lambda rank: RANKS.index(rank) if rank in RANKS else -1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import set_seed
 from datasets import Dataset
 
 from bioscan_hf import __version__
+from bioscan_hf.data.collators import MaskedKmerCollator
 from bioscan_hf.data.files import digest
 from bioscan_hf.data.selection import select_split
 from bioscan_hf.evaluation.embeddings import embed
@@ -18,13 +19,15 @@ from bioscan_hf.evaluation.encoders.kmer_counts import KmerCounts
 from bioscan_hf.evaluation.pictures import embedding_map, loss_curve, save_picture
 from bioscan_hf.evaluation.probing import PROBES, nearest_neighbour_accuracy
 from bioscan_hf.evaluation.results import Result, write_results
-from bioscan_hf.hub.cards import Training, chance_loss, pretraining_card
+from bioscan_hf.hub.cards import Training, chance_loss, training_card
 from bioscan_hf.hub.push import save_card, save_model
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM
-from bioscan_hf.tokenization.kmer import build_tokenizer
+from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
 from bioscan_hf.training.arguments import TrainingArguments
-from bioscan_hf.training.masked_lm import distinct_barcodes, pretrain
+from bioscan_hf.training.batches import MapBatches, Place
+from bioscan_hf.training.loop import train
+from bioscan_hf.training.masked_lm import MaskedBarcodes, distinct_barcodes
 
 Report = Callable[[str, int, int, str], None]
 """Called with the name of a task, what is done, what there is in all, and a remark."""
@@ -93,15 +96,17 @@ def run_demo(
     model, training = _pretrain(specimens, max_steps, seed, report)
     save_model(folder / "model", model, build_tokenizer(model.config.kmer_size))
     curve = loss_curve(
-        training.losses, chance=chance_loss(model.config.kmer_size), title="Masked language modelling of barcodes"
+        training.history, chance=chance_loss(model.config.kmer_size), title="Masked language modelling of barcodes"
     )
     save_picture(curve, folder / "loss.png")
     results = _evaluate(model, specimens, folder, source, command, report)
     write_results(results, folder / "results.json")
-    card = pretraining_card(
-        model,
+    card = training_card(
+        model.config,
+        model.num_parameters(),
         training,
         results,
+        head="masked_lm",
         source=source,
         reading_frames=model.config.kmer_size,
         model_id=model_id,
@@ -115,15 +120,28 @@ def run_demo(
 
 
 def _pretrain(specimens: Dataset, max_steps: int, seed: int, report: Report) -> tuple[BarcodeBertForMaskedLM, Training]:
-    pool = select_split(specimens, PRETRAINING_SPLITS)
-    arguments = TrainingArguments(max_steps, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, seed=seed)
-    model, losses = pretrain(
-        BarcodeBertConfig(**SIZES),
-        pool,
-        arguments,
-        report=lambda step, loss: report("pretraining", step, max_steps, f", {loss:.2f} nats"),
+    arguments = TrainingArguments(
+        max_steps=max_steps, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, seed=seed, logging_steps=1
     )
-    return model, Training(asdict(arguments), len(distinct_barcodes(pool)), losses)
+    examples = distinct_barcodes(select_split(specimens, PRETRAINING_SPLITS))
+    set_seed(seed)
+    model = BarcodeBertForMaskedLM(BarcodeBertConfig(**SIZES))
+    collate = MaskedBarcodes(MaskedKmerCollator(KmerEncoder.from_config(model.config)))
+    outcome = train(
+        model,
+        MapBatches(examples, collate, Place(0, 1, BATCH_SIZE), seed=seed),
+        arguments,
+        report=lambda step, steps, record: report("pretraining", step, steps, f", {record['loss']:.2f} nats"),
+    )
+    chosen = ("max_steps", "batch_size", "learning_rate", "lr_scheduler_type", "warmup_ratio", "weight_decay", "seed")
+    return model, Training(
+        objective="masked language modelling",
+        arguments={name: getattr(arguments, name) for name in chosen},
+        examples=len(examples),
+        example_name="distinct barcodes",
+        labels=(),
+        history=outcome.state.history,
+    )
 
 
 def _evaluate(

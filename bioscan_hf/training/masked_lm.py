@@ -1,66 +1,140 @@
-"""Pretraining of BarcodeBERT by masked language modelling."""
+"""Pretraining of BarcodeBERT: masked language modelling of barcodes, or the objective of BarcodeMAE."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
-from accelerate.utils import set_seed
+from accelerate import Accelerator
 from datasets import Dataset
-from torch.utils.data import DataLoader
+from torch import nn
 
+from bioscan_hf.data.barcodes import barcode_hashes
 from bioscan_hf.data.collators import MaskedKmerCollator
-from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
-from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM
-from bioscan_hf.tokenization.kmer import KmerEncoder
-from bioscan_hf.training.arguments import TrainingArguments
-from bioscan_hf.training.loop import Report, train
+from bioscan_hf.evaluation.encoders.base import check_barcodes
+from bioscan_hf.evaluation.probing import Probe
+from bioscan_hf.hub.cards import chance_loss
+from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM, BarcodeMAE
+from bioscan_hf.tokenization.kmer import KmerEncoder, tokenizer_for
+from bioscan_hf.training.arguments import PretrainingArguments
+from bioscan_hf.training.batches import Rows
+from bioscan_hf.training.evaluating import shares, sums
+from bioscan_hf.training.probes import load_probed, measure_encoder, probe_accuracies
+from bioscan_hf.training.specimens import evaluation_specimens, training_specimens
+from bioscan_hf.training.task import Task
+
+# The paper pretrains on specimens without a species, and on those that no other split takes.
+PRETRAINING_SPLITS = "pretrain+other_heldout"
+VALIDATION_SPLITS = "val+val_unseen"
+_COLUMNS = ["processid", "dna_barcode"]
+_OBJECTIVES = {"masked_lm": BarcodeBertForMaskedLM, "mae": BarcodeMAE}
+# Asked during training, of the splits that are for choosing; the final results are of the test splits.
+VALIDATION_PROBES = (
+    Probe("1nn_species", "species", "val"),
+    Probe("1nn_genus_unseen", "genus", "val_unseen"),
+)
 
 
-def distinct_barcodes(dataset: Dataset) -> list[str]:
-    """The barcodes of `dataset` without N at the end, each once, in order of first appearance.
+def pretraining_task(arguments: PretrainingArguments, accelerator: Accelerator) -> Task:
+    """Make the model, and load the data.
+
+    Raises:
+        FileNotFoundError: If there are no such data.
+        ValueError: If the data or the sizes are not what they should be.
+    """
+    config = arguments.config()
+    # One process prepares a cache, the others open it.
+    with accelerator.main_process_first():
+        examples = training_specimens(arguments, _COLUMNS, PRETRAINING_SPLITS)
+        validation = evaluation_specimens(arguments, _COLUMNS, VALIDATION_SPLITS)
+        probed = load_probed(arguments, VALIDATION_PROBES) if arguments.eval_probe else None
+    if isinstance(examples, Dataset):
+        examples = distinct_barcodes(examples)
+        check_barcodes(examples["processid"][:], examples["dna_barcode"][:], min_letters=config.kmer_size)
+    collate = MaskedBarcodes(
+        MaskedKmerCollator(
+            KmerEncoder.from_config(config),
+            arguments.mlm_probability,
+            arguments.label_visible,
+            arguments.span_length,
+            arguments.random_offset,
+        )
+    )
+    evaluate = None
+    if validation is not None or probed is not None:
+        evaluate = partial(_evaluate, accelerator, validation, probed, collate, arguments.batch_size)
+    model = _OBJECTIVES[arguments.objective](config)
+    return Task(
+        model=model,
+        tokenizer=tokenizer_for(config),
+        examples=examples,
+        collate=collate,
+        evaluate=evaluate,
+        measure=partial(measure_encoder, arguments, reading_frames=config.kmer_size),
+        config=config,
+        chance=chance_loss(config.kmer_size),
+        card={
+            "head": arguments.objective,
+            "reading_frames": config.kmer_size,
+        },
+        facts={
+            "objective": "masked language modelling" if arguments.objective == "masked_lm" else "BarcodeMAE",
+            "examples": len(examples) if isinstance(examples, Dataset) else None,
+            "example_name": "distinct barcodes",
+            "labels": (),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class MaskedBarcodes:
+    """Collates specimens for masked language modelling; N at the end of a barcode does not count.
+
+    Attributes:
+        collator: Masks the barcodes.
+    """
+
+    collator: MaskedKmerCollator
+
+    def __call__(self, rows: Rows, seeds: Sequence[int]) -> dict[str, torch.Tensor]:
+        """See `bioscan_hf.training.batches.Collate`."""
+        return self.collator([barcode.rstrip("N") for barcode in rows["dna_barcode"]], seeds)
+
+
+def distinct_barcodes(dataset: Dataset) -> Dataset:
+    """The first specimen of each distinct barcode, N at the end aside, in the order of the dataset.
 
     BarcodeBERT is pretrained on these (BarcodeBERT, branch BIOSCAN-5M, `data_split.py`); every specimen of a common
     species would otherwise repeat the same letters.
     """
-    return list(dict.fromkeys(barcode.rstrip("N") for barcode in dataset["dna_barcode"] if barcode.rstrip("N")))
+    hashes = barcode_hashes(dataset.with_format("arrow")[:]["dna_barcode"], strip="trailing")
+    _, first = np.unique(hashes, return_index=True)
+    return dataset.select(np.sort(first))
 
 
-def pretrain(
-    config: BarcodeBertConfig,
-    dataset: Dataset,
-    arguments: TrainingArguments,
-    *,
-    report: Report | None = None,
-) -> tuple[BarcodeBertForMaskedLM, list[float]]:
-    """Pretrain a new BarcodeBERT on the distinct barcodes of a dataset.
+def _evaluate(
+    accelerator: Accelerator,
+    validation: Dataset | None,
+    probed: Dataset | None,
+    collate: MaskedBarcodes,
+    batch_size: int,
+    model: nn.Module,
+) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    if validation is not None:
+        batches = shares(validation, collate, batch_size=batch_size, accelerator=accelerator)
+        loss, count = sums(model, batches, _judge, accelerator)
+        metrics["loss"] = loss / max(count, 1)
+    if probed is not None:
+        encoder: Any = accelerator.unwrap_model(model)
+        metrics |= probe_accuracies(encoder, probed, VALIDATION_PROBES, batch_size)
+    return metrics
 
-    Args:
-        config: Sizes of the model.
-        dataset: Needs the column `dna_barcode`; labels are not used.
-        arguments: Length, optimiser and precision.
-        report: Called after each step.
 
-    Returns:
-        The model and the loss of each step, in nats.
-
-    Raises:
-        ValueError: If there are fewer distinct barcodes than one batch.
-    """
-    set_seed(arguments.seed)
-    model = BarcodeBertForMaskedLM(config)
-    barcodes = distinct_barcodes(dataset)
-    if len(barcodes) < arguments.batch_size:
-        raise ValueError(
-            f"Pretraining needs at least one batch of {arguments.batch_size} distinct barcodes; got {len(barcodes)}. "
-            "Use a smaller `batch_size` or more specimens."
-        )
-    batches: DataLoader[Any] = DataLoader(
-        barcodes,  # type: ignore[arg-type]  # a list is a map-style dataset
-        batch_size=arguments.batch_size,
-        shuffle=True,
-        drop_last=True,
-        collate_fn=MaskedKmerCollator(KmerEncoder(config.kmer_size, max_nucleotides=config.max_nucleotides)),
-        generator=torch.Generator().manual_seed(arguments.seed),
-    )
-    return model, train(model, batches, arguments, report=report)
+def _judge(output: Any, inputs: dict[str, torch.Tensor]) -> list[float]:
+    count = int((inputs["labels"] >= 0).sum())
+    return [float(output.loss) * count, count]

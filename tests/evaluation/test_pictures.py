@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from bioscan_hf.evaluation.pictures import MAX_COLOURS, embedding_map, loss_curve, save_picture
@@ -24,9 +25,35 @@ def test_too_few_points_are_refused() -> None:
         embedding_map(np.eye(3, dtype=np.float32), ["a"] * 3, title="")
 
 
-def test_loss_curve_draws_every_step_and_the_mean() -> None:
-    losses = [5.0 - 0.1 * step for step in range(30)]
-    lines = loss_curve(losses, chance=5.5, title="A title").axes[0].get_lines()
-    steps, means, chance = (np.asarray(line.get_ydata(), dtype=float) for line in lines)
-    assert steps.tolist() == losses and chance[0] == 5.5
+def series(axes: Axes) -> dict[str, tuple[list[float], list[float]]]:
+    """Label and points of each line."""
+    lines = axes.get_lines()
+    points = ((np.asarray(line.get_xdata(), float).tolist(), np.asarray(line.get_ydata(), float)) for line in lines)
+    return {str(line.get_label()): (x, y.tolist()) for line, (x, y) in zip(lines, points, strict=True)}
+
+
+def test_loss_curve_draws_every_record_and_the_mean() -> None:
+    losses = [5.0 - 0.1 * i for i in range(30)]
+    history = [{"step": 10 * (i + 1), "loss": loss} for i, loss in enumerate(losses)]
+    (axes,) = loss_curve(history, chance=5.5, title="A title").axes
+    drawn = series(axes)
+    assert drawn["training"] == ([10.0 * (i + 1) for i in range(30)], losses)
+    steps, means = drawn["mean of 20 values"]
     assert means[0] == pytest.approx(np.mean(losses[:20])) and len(means) == 11
+    assert steps[0] == pytest.approx(105) and drawn["guessing"][1] == [5.5, 5.5]
+    assert axes.get_title() == "A title" and "evaluation" not in drawn
+
+
+def test_evaluations_are_drawn_where_they_were_made() -> None:
+    history = [{"step": step, "loss": 3.0} for step in range(1, 5)]
+    history += [{"step": 2, "eval_loss": 2.5, "eval_genus_accuracy": 0.5}, {"step": 4, "eval_genus_accuracy": 0.75}]
+    losses, metrics = loss_curve(history, chance=None, title="").axes
+    assert series(losses)["evaluation"] == ([2], [2.5]) and "guessing" not in series(losses)
+    assert series(metrics) == {"genus accuracy": ([2, 4], [0.5, 0.75])}
+    legend = metrics.get_legend()
+    assert legend and [text.get_text() for text in legend.get_texts()] == ["genus accuracy"]
+
+
+def test_run_without_a_record_gives_an_empty_picture(recwarn: pytest.WarningsRecorder) -> None:
+    (axes,) = loss_curve([], chance=None, title="").axes
+    assert not axes.get_lines() and not recwarn.list

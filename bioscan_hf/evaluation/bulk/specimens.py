@@ -12,21 +12,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset
 
+from bioscan_hf.data.anywhere import load_anywhere
 from bioscan_hf.data.barcodes import barcode_hashes
-from bioscan_hf.data.loading import load_dataset
-from bioscan_hf.data.metadata import OnError, find_metadata
+from bioscan_hf.data.metadata import OnError
 from bioscan_hf.data.records import BadRecord
-from bioscan_hf.data.selection import select_split
-from bioscan_hf.data.specimens import load_specimens
 from bioscan_hf.data.whole_files import whole_file
 from bioscan_hf.evaluation.bulk.plan import Plan
 from bioscan_hf.tokenization.letters import IUPAC_LETTERS, MAX_LETTERS, why_no_barcode
 
 _COLUMNS = ["processid", "dna_barcode"]
 _ROWS_AT_A_TIME = 20_000
-_RELEASED_ENDINGS = (".zip", ".jsonld")
 
 
 def load_barcodes(
@@ -53,33 +50,7 @@ def load_barcodes(
         ValueError: If a record is bad, or there is nothing of the split.
         OSError: If the Hub does not answer.
     """
-    path = Path(source).expanduser()
-    if path.exists() and not _is_release(path):
-        specimens = load_specimens(path, on_error=on_error, skipped=skipped)
-        if split is not None:
-            found = sorted({name for name in specimens["split"] if name})
-            specimens = select_split(specimens, split)
-            if not len(specimens):
-                raise ValueError(f"'{path}' has no specimens of the split {split!r}; it has {found or 'no splits'}.")
-        return specimens.select_columns(_COLUMNS)
-    if not path.exists() and (path.suffix or len(path.parts) != 2):
-        raise FileNotFoundError(
-            f"No such file or folder: '{path}'; expected a file of specimens, a folder, or a repository on the Hub."
-        )
-    loaded = load_dataset(source, "metadata", split, modalities=_COLUMNS, max_nucleotides=None, on_error=on_error)
-    return concatenate_datasets(list(loaded.values())) if isinstance(loaded, DatasetDict) else loaded
-
-
-def _is_release(path: Path) -> bool:
-    if path.is_file():
-        return path.suffix.lower() in _RELEASED_ENDINGS
-    if next(path.glob("metadata/*.parquet"), None):
-        return True
-    try:
-        find_metadata(path)
-    except FileNotFoundError:
-        return False
-    return True
+    return load_anywhere(source, _COLUMNS, split=split, on_error=on_error, skipped=skipped)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,121 @@
+"""`bioscan pretrain` and `bioscan finetune`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from bioscan_hf.cli.settings import command_of
+from bioscan_hf.training.arguments import FinetuningArguments, PretrainingArguments
+
+if TYPE_CHECKING:
+    from bioscan_hf.training.run import Run
+
+
+def _pretrain(arguments: PretrainingArguments) -> None:
+    """Pretrain a BarcodeBERT on barcodes; labels are not used.
+
+    The model goes to OUTPUT, with its card, results and pictures, and checkpoints to OUTPUT/checkpoint-N. Killed, the
+    same command with --resume goes on, and gives the same model to the bit. SIGTERM and SIGUSR1 make it write a
+    checkpoint and end. With several GPUs or machines: `torchrun --no-python --nproc-per-node 4 bioscan pretrain ...`.
+
+    Example: bioscan pretrain --data my_barcodes.fasta --output my-model --kmer-size 4 --hidden-size 128
+    --intermediate-size 512 --max-steps 1000
+    """
+    # Imported here, so that help and wrong usage need not wait for it.
+    from bioscan_hf.training.masked_lm import pretraining_task
+
+    _train(pretraining_task, arguments)
+
+
+def _finetune(arguments: FinetuningArguments) -> None:
+    """Fine-tune a BarcodeBERT to name specimens at one rank, or at several that never contradict each other.
+
+    It trains everything, the classifier alone (--method linear), or adapters (--method lora). Output, resuming and
+    several processes are as in `bioscan pretrain`.
+
+    Example: bioscan finetune --model my-model --data my_table.csv --rank family,genus --output my-classifier
+    """
+    from bioscan_hf.training.classification import finetuning_task
+
+    _train(finetuning_task, arguments)
+
+
+pretrain = command_of(PretrainingArguments, _pretrain)
+finetune = command_of(FinetuningArguments, _finetune)
+
+
+def _train(make_task: Callable[..., Any], arguments: Any) -> None:
+    from transformers.utils.logging import disable_progress_bar
+
+    from bioscan_hf.training.run import run
+    from bioscan_hf.training.run_folder import RunFinished
+
+    disable_progress_bar()
+    console = Console(highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress:
+        bar = progress.add_task("Reading specimens", total=None, speed=0.0)
+
+        def report(step: int, steps: int, record: Mapping[str, float]) -> None:
+            if "samples_per_second" in record:
+                progress.update(bar, speed=record["samples_per_second"])
+            description = f"Training, loss {record['loss']:.3f}" if "loss" in record else "Training"
+            progress.update(bar, completed=step, total=steps, description=description)
+
+        def say(message: str) -> None:
+            progress.console.print(message)
+
+        try:
+            result = run(make_task, arguments, command=shlex.join(["bioscan", *sys.argv[1:]]), report=report, say=say)
+        except RunFinished as finished:
+            console.print(str(finished))
+            return
+    if result.main:
+        _show(result, arguments, console)
+
+
+class _Speed(ProgressColumn):
+    """Examples per second, over all processes, as the log has it."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.fields.get("speed")
+        return Text(f"{speed:,.0f} examples/s" if speed else "", style="progress.data.speed")
+
+
+def _show(result: Run, arguments: Any, console: Console) -> None:
+    from bioscan_hf.cli.tables import results_table
+
+    state = result.outcome.state
+    console.print(f"{state.step:,} steps in {timedelta(seconds=round(state.seconds))}.")
+    if result.outcome.ended == "interrupted":
+        console.print(
+            f"{result.outcome.signal or 'A signal'} came: {arguments.output}/checkpoint-{state.step} is written. The "
+            "same command with --resume goes on."
+        )
+        return
+    if result.outcome.ended == "early":
+        console.print(f"Stopped at step {state.step}: {arguments.metric_for_best_model} got no better.")
+    if result.results:
+        console.print(results_table(result.results))
+    else:
+        console.print("Nothing was measured: the data have no test splits, or no labels in them.")
+    console.print(f"Written to {arguments.output}/: the model with its card, results.json, training.png")
+    if result.address is not None:
+        console.print(f"Pushed: {result.address}")

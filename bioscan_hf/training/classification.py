@@ -1,0 +1,144 @@
+"""Fine-tuning of BarcodeBERT as a classifier of one rank, or of several that agree with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from torch import nn
+from transformers import PreTrainedModel
+
+from bioscan_hf.data.collators import BarcodeAugmentation, LabelledKmerCollator
+from bioscan_hf.evaluation.encoders.base import check_barcodes
+from bioscan_hf.models.barcodebert.modeling_barcodebert import (
+    BarcodeBertForSequenceClassification,
+    BarcodeBertForTaxonomicClassification,
+)
+from bioscan_hf.tokenization.kmer import KmerEncoder, tokenizer_for
+from bioscan_hf.training.arguments import FinetuningArguments
+from bioscan_hf.training.batches import Rows
+from bioscan_hf.training.evaluating import shares, sums
+from bioscan_hf.training.lora import add_lora, merge_adapter, quiet_loading
+from bioscan_hf.training.predictions import measure_classifier, rank_scores
+from bioscan_hf.training.specimens import evaluation_specimens, training_specimens
+from bioscan_hf.training.targets import LABELS, UNLABELLED, Targets
+from bioscan_hf.training.task import Task
+
+METHODS = {"full": "full fine-tuning", "linear": "linear probe", "lora": "LoRA"}
+
+
+def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) -> Task:
+    """Make the model, and load the data.
+
+    Raises:
+        FileNotFoundError: If there are no such data or no such model.
+        ValueError: If no specimen has a label, all have the same one, or something else is not what it should be.
+    """
+    columns = ["processid", "dna_barcode", *arguments.ranks]
+    with accelerator.main_process_first():
+        loaded = training_specimens(arguments, columns, "train")
+        validation = evaluation_specimens(arguments, columns, "val")
+    assert isinstance(loaded, Dataset)
+    targets = Targets.of(loaded, arguments.ranks)
+    examples = targets.label(loaded, only_labelled=True)
+    model = _load(arguments, targets)
+    config = model.config
+    check_barcodes(examples["processid"][:], examples["dna_barcode"][:], min_letters=config.kmer_size)
+    encoder = KmerEncoder.from_config(config)
+    plain = _Collate(LabelledKmerCollator(BarcodeAugmentation(encoder, random_offset=False)))
+    augmented = BarcodeAugmentation(encoder, arguments.random_offset, arguments.mask_probability)
+    evaluate = None
+    if validation is not None:
+        labelled = targets.label(validation, only_labelled=True, known=False)
+        if len(labelled):
+            evaluate = partial(_evaluate, accelerator, labelled, plain, arguments)
+    frozen: nn.Module | None = None
+    trained: nn.Module = model
+    if arguments.method == "linear":
+        frozen = model.base_model.requires_grad_(False)
+    elif arguments.method == "lora":
+        trained = add_lora(model, r=arguments.lora_r, alpha=arguments.lora_alpha, dropout=arguments.lora_dropout)
+    return Task(
+        model=trained,
+        tokenizer=tokenizer_for(config),
+        examples=examples,
+        collate=_Collate(LabelledKmerCollator(augmented)),
+        evaluate=evaluate,
+        measure=partial(measure_classifier, arguments, targets, METHODS[arguments.method]),
+        config=config,
+        frozen=frozen,
+        finish=merge_adapter if arguments.merge_adapter else None,
+        card={
+            "head": "adapter" if arguments.method == "lora" and not arguments.merge_adapter else "classifier",
+            "reading_frames": config.kmer_size,
+        },
+        facts={
+            "objective": f"classification of {', '.join(arguments.ranks)} ({METHODS[arguments.method]})",
+            "examples": len(examples),
+            "example_name": "specimens",
+            "labels": arguments.ranks,
+            "base_model": None if Path(arguments.model).exists() else arguments.model,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Collate:
+    collator: LabelledKmerCollator
+
+    def __call__(self, rows: Rows, seeds: Sequence[int]) -> dict[str, torch.Tensor]:
+        return self.collator(rows["dna_barcode"], rows[LABELS], seeds)
+
+
+def _load(arguments: FinetuningArguments, targets: Targets) -> PreTrainedModel:
+    """The encoder with a new classifier."""
+    several = len(targets.ranks) > 1
+    cls = BarcodeBertForTaxonomicClassification if several else BarcodeBertForSequenceClassification
+    fields: dict[str, Any] = targets.as_config()
+    if arguments.pooling is not None:
+        fields["pooling"] = arguments.pooling
+    try:
+        with quiet_loading():
+            found: Any = cls.from_pretrained(
+                arguments.model,
+                revision=arguments.model_revision or "main",
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # a classifier of other taxa
+                **fields,
+            )
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise OSError(f"The model '{arguments.model}' cannot be loaded ({reason}).") from error
+    model: PreTrainedModel
+    model, report = found
+    lacking = sorted(name for name in report["missing_keys"] if not name.startswith("score."))
+    if lacking or model.config.model_type != "barcodebert":
+        raise ValueError(f"'{arguments.model}' is no BarcodeBERT: it lacks {lacking[:3]} ... ({len(lacking)} tensors).")
+    return model
+
+
+def _evaluate(
+    accelerator: Accelerator, specimens: Dataset, collate: _Collate, arguments: FinetuningArguments, model: nn.Module
+) -> dict[str, float]:
+    """Loss, and per rank the accuracy over the specimens that have a label; a taxon that is not known is an error."""
+    batches = shares(specimens, collate, batch_size=arguments.batch_size, accelerator=accelerator)
+    loss, count, *rest = sums(model, batches, _judge, accelerator)
+    metrics = {"loss": loss / max(count, 1)}
+    for rank, right, labelled in zip(arguments.ranks, rest[::2], rest[1::2], strict=True):
+        metrics[f"accuracy_{rank}"] = right / max(labelled, 1)
+    return metrics
+
+
+def _judge(output: Any, inputs: dict[str, torch.Tensor]) -> list[float]:
+    labels = inputs["labels"]
+    count = int((labels >= 0).sum())
+    numbers = [float(output.loss) * count, count]
+    for scores, own in zip(rank_scores(output), labels.reshape(len(labels), -1).unbind(1), strict=True):
+        numbers += [int((scores.argmax(dim=-1) == own).sum()), int((own != UNLABELLED).sum())]
+    return numbers

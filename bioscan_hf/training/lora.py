@@ -1,0 +1,122 @@
+"""Low-rank adapters (LoRA) by peft."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import file_exists
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
+
+from bioscan_hf.hub.push import save_model
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+TARGET_MODULES: dict[str, tuple[str, ...]] = {
+    # Query and value, as CLIBD adapts its towers (Gong et al., ICLR 2025).
+    "barcodebert": ("query", "value"),
+    "bert": ("query", "value"),
+    "esm": ("query", "value"),
+    "modernbert": ("Wqkv",),
+    "vit": ("q_proj", "v_proj"),
+}
+"""Layers that get an adapter, per type of model."""
+
+
+def add_lora(model: PreTrainedModel, *, r: int = 4, alpha: float | None = None, dropout: float = 0.0) -> PeftModel:
+    """Freeze a model and give it adapters; the head of a classifier stays as it is, and is trained whole.
+
+    Args:
+        model: Of a type in `TARGET_MODULES`.
+        r: Rank of the adapters; by default CLIBD's, whose adapters are not scaled.
+        alpha: Their output is scaled by alpha / r; by default alpha is r.
+        dropout: Chance of dropping an input of an adapter.
+
+    Raises:
+        ImportError: If peft is not installed.
+        ValueError: If the layers of such a model are not known.
+    """
+    try:
+        from peft import LoraConfig, TaskType, get_peft_model
+    except ImportError as error:
+        raise ImportError("LoRA needs peft: `pip install 'bioscan-hf[lora]'`.") from error
+    targets = TARGET_MODULES.get(model.config.model_type)
+    if targets is None:
+        raise ValueError(
+            f"Which layers of a {model.config.model_type!r} get an adapter is not known; known are "
+            f"{sorted(TARGET_MODULES)}. Use `peft.get_peft_model` with `target_modules` of your own."
+        )
+    classifier = type(model).__name__.endswith("Classification")
+    config = LoraConfig(
+        r=r,
+        lora_alpha=r if alpha is None else alpha,  # type: ignore[arg-type]  # peft takes any number
+        lora_dropout=dropout,
+        target_modules=list(targets),
+        task_type=TaskType.SEQ_CLS if classifier else TaskType.FEATURE_EXTRACTION,
+    )
+    with quiet_loading():
+        adapted: PeftModel = get_peft_model(model, config)
+    return adapted
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter instead of a whole model."""
+    return (folder / "adapter_config.json").is_file()
+
+
+def merge_adapter(folder: Path) -> None:
+    """Turn a folder with the adapter of a classifier into one with the whole model."""
+    merged = load_classifier(folder).merge_and_unload()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for path in folder.glob("adapter_*"):
+        path.unlink()
+    save_model(folder, merged, tokenizer)
+
+
+def load_classifier(folder: str | Path, **options: Any) -> Any:
+    """Load a classifier that was trained here, whole or as an adapter with its base model.
+
+    Args:
+        folder: Folder, or repository on the Hub.
+        **options: For `from_pretrained`, such as `revision` and `token`.
+
+    Returns:
+        A BarcodeBERT classifier of one rank or of several, or a `PeftModel` around one.
+
+    Raises:
+        OSError: If it cannot be loaded.
+    """
+    adapter = is_adapter(Path(folder)) if Path(folder).exists() else _has_adapter(str(folder), **options)
+    config = AutoConfig.from_pretrained(folder, **options)
+    if not adapter:
+        return AutoModelForSequenceClassification.from_pretrained(folder, config=config, **options)
+    from peft import PeftConfig, PeftModel
+
+    base = PeftConfig.from_pretrained(str(folder), **options).base_model_name_or_path
+    with quiet_loading():
+        # The base model's own configuration has other labels than the adapter's.
+        whole = AutoModelForSequenceClassification.from_pretrained(base, config=config, ignore_mismatched_sizes=True)
+        return PeftModel.from_pretrained(whole, str(folder), **options)
+
+
+def _has_adapter(repo_id: str, **options: Any) -> bool:
+    return bool(file_exists(repo_id, "adapter_config.json", **options))
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Do not let transformers report that a new classifier is new, nor warn of what peft does."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            # peft 0.21 asks transformers 5.23 for the old name of a property.
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+            yield
+    finally:
+        logging.set_verbosity(before)

@@ -1,0 +1,90 @@
+"""1-NN probes of an encoder: during training, and of the final model beside 4-mer counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import PreTrainedModel
+
+from bioscan_hf.data.anywhere import describe_anywhere, has_splits, load_anywhere
+from bioscan_hf.evaluation.embeddings import embed
+from bioscan_hf.evaluation.encoders.base import Encoder
+from bioscan_hf.evaluation.encoders.loading import load_encoder
+from bioscan_hf.evaluation.probing import PROBES, Probe, nearest_neighbour_accuracy
+from bioscan_hf.evaluation.results import Result
+from bioscan_hf.training.arguments import DataArguments
+
+BASELINE = "kmer:4"
+
+
+def load_probed(arguments: DataArguments, probes: Sequence[Probe]) -> Dataset | None:
+    """The keys and queries of some probes; None if the data have no splits, or none of these.
+
+    Raises:
+        FileNotFoundError: If there are no such data.
+    """
+    if not has_splits(arguments.data, arguments.splits):
+        return None
+    ranks = sorted({probe.rank for probe in probes})
+    split = "+".join({name: None for probe in probes for name in (probe.keys, probe.queries)})
+    columns = ["processid", "dna_barcode", "split", *ranks]
+    try:
+        specimens = load_anywhere(arguments.data, columns, split=split, splits=arguments.splits)
+    except ValueError:  # a file without these splits
+        return None
+    assert isinstance(specimens, Dataset)
+    return specimens
+
+
+def probe_accuracies(
+    model: PreTrainedModel, specimens: Dataset, probes: Sequence[Probe], batch_size: int
+) -> dict[str, float]:
+    """Accuracy of each probe that has keys and queries, by the name of the probe."""
+    embeddings = embed(model, specimens, batch_size=batch_size)
+    return {
+        probe.name: nearest_neighbour_accuracy(embeddings, specimens, probe)[0]
+        for probe in probes
+        if all(len(rows) for rows in probe.select(specimens))
+    }
+
+
+def measure_encoder(arguments: DataArguments, folder: Path, command: str, *, reading_frames: int = 1) -> list[Result]:
+    """Answer `PROBES` with the model in a folder and, in the same run, with 4-mer counts.
+
+    Args:
+        arguments: Where the specimens are.
+        folder: A model folder, loaded as a user would.
+        command: Stands in the results.
+        reading_frames: Starts over which an embedding is the mean.
+
+    Returns:
+        Nothing for probes without keys or queries.
+    """
+    specimens = load_probed(arguments, PROBES)
+    probes = [] if specimens is None else [p for p in PROBES if all(len(rows) for rows in p.select(specimens))]
+    if not probes or specimens is None:
+        return []
+    dataset, revision = describe_anywhere(arguments.data, arguments.splits)
+    encoders: list[Encoder] = [load_encoder(folder, reading_frames=reading_frames), load_encoder(BASELINE)]
+    results = []
+    for encoder in encoders:
+        embeddings = embed(encoder, specimens)
+        for probe in probes:
+            accuracy, count = nearest_neighbour_accuracy(embeddings, specimens, probe)
+            results.append(
+                Result(
+                    benchmark=probe.name,
+                    metric="accuracy",
+                    value=accuracy,
+                    count=count,
+                    model=encoder.name,
+                    model_revision=encoder.revision,
+                    dataset=dataset,
+                    dataset_revision=revision,
+                    split=probe.queries,
+                    command=command,
+                )
+            )
+    return results

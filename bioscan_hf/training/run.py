@@ -1,0 +1,259 @@
+"""A run, from its arguments to the model in its folder and on the Hub."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, set_seed
+from datasets import Dataset
+
+from bioscan_hf import __version__
+from bioscan_hf.data.anywhere import SAMPLE, describe_anywhere
+from bioscan_hf.data.files import staged
+from bioscan_hf.data.whole_files import write_json
+from bioscan_hf.evaluation.pictures import loss_curve, save_picture
+from bioscan_hf.evaluation.results import Result, write_results
+from bioscan_hf.hub.cards import Training, training_card
+from bioscan_hf.hub.eval_results import save_eval_results
+from bioscan_hf.hub.push import check_can_push, save_card, save_model
+from bioscan_hf.hub.uploads import Uploads, model_files
+from bioscan_hf.training import checkpoints, run_folder
+from bioscan_hf.training.arguments import FinetuningArguments, PretrainingArguments
+from bioscan_hf.training.batches import Batches, MapBatches, Place, StreamBatches
+from bioscan_hf.training.loop import Outcome, Report, train
+from bioscan_hf.training.provenance import describe_run, plain_arguments, shown_arguments
+from bioscan_hf.training.task import Task
+from bioscan_hf.training.tracking import make_accelerator, tracked
+
+RunArguments: TypeAlias = PretrainingArguments | FinetuningArguments
+MakeTask: TypeAlias = Callable[[Any, Accelerator], Task]
+
+CURVES, RESULTS, HISTORY = "training.png", "results.json", "history.json"
+# Names of benchmarks, and the tasks of the dataset's `eval.yaml`.
+TASK_IDS = {
+    "1-NN genus, unseen species": "open_world_genus_1nn",
+    "species, seen species (full fine-tuning)": "closed_world_species_finetuned",
+    "species, seen species (linear probe)": "closed_world_species_linear_probe",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a run.
+
+    Attributes:
+        outcome: How the training ended.
+        results: What was measured with the final model, and with baselines; in the main process only.
+        address: Of the commit on the Hub, if it was pushed.
+        main: Whether this is the main process.
+    """
+
+    outcome: Outcome
+    results: list[Result]
+    address: str | None = None
+    main: bool = True
+
+
+def run(
+    make_task: MakeTask,
+    arguments: RunArguments,
+    *,
+    command: str,
+    report: Report | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> Run:
+    """Train, measure, and write a model with its card; push it if asked to.
+
+    To be called by each of the processes that train together (`torchrun`).
+
+    Args:
+        make_task: `pretraining_task` or `finetuning_task`.
+        arguments: Of the run.
+        command: The command line, for card and results.
+        report: Told of the progress of the training, in the main process.
+        say: Told what else is going on, in the main process.
+
+    Raises:
+        RunFinished: If there is nothing to resume.
+        ValueError: If arguments, data or model do not go together; before the first step.
+        OSError: If something cannot be read, written or, at the end, pushed; the model is in its folder then.
+        RuntimeError: If the loss is not a number.
+    """
+    folder = arguments.output
+    run_folder.open_folder(folder, resume=arguments.resume)
+    accelerator = make_accelerator(arguments)
+    main = accelerator.is_main_process
+    if arguments.push_to_hub is not None and main:
+        _check_push(arguments)
+    set_seed(arguments.seed)
+    task = make_task(arguments, accelerator)
+    batches = _batches(task, arguments, accelerator)
+    data = describe_anywhere(arguments.data, arguments.splits)
+    description = describe_run(
+        arguments,
+        command=command,
+        data=data,
+        processes=accelerator.num_processes,
+        examples_per_step=batches.place.examples,
+    )
+    checkpoint = _checkpoint(folder, accelerator) if arguments.resume else None
+    if main:
+        run_folder.begin(folder, description, arguments, resumes=checkpoint is not None)
+        run_folder.check_space(folder, task.model, arguments)
+        if checkpoint is not None:
+            say(f"Going on from {checkpoint}.")
+    accelerator.wait_for_everyone()
+    uploads = None
+    if arguments.push_to_hub is not None and main:
+        uploads = Uploads(arguments.push_to_hub, private=arguments.private)
+
+    def saved(written: Path) -> None:
+        if uploads is not None:
+            uploads.checkpoint(written, written.name)
+
+    def write_model(target: Path, weights: Mapping[str, torch.Tensor]) -> None:
+        save_model(target, task.model, task.tokenizer, weights=weights)  # type: ignore[arg-type]
+
+    with tracked(accelerator, plain_arguments(arguments)):
+        outcome = train(
+            task.model,
+            batches,
+            arguments,
+            accelerator=accelerator,
+            frozen=task.frozen,
+            evaluate=task.evaluate,
+            folder=folder,
+            write_model=write_model,
+            resume=checkpoint,
+            report=report if main else None,
+            saved=saved,
+        )
+    if outcome.ended == "interrupted" or not main:
+        if uploads is not None:
+            uploads.close()
+        return Run(outcome, [], main=main)
+    say("Measuring the final model.")
+    results = _write(task, arguments, outcome, folder, data=data, command=command, processes=accelerator.num_processes)
+    run_folder.finish(folder, description)
+    address = None if uploads is None else uploads.finish(folder)
+    return Run(outcome, results, address)
+
+
+def _check_push(arguments: RunArguments) -> None:
+    assert arguments.push_to_hub is not None
+    check_can_push(arguments.push_to_hub)
+    if not isinstance(arguments, FinetuningArguments) or arguments.method != "lora" or arguments.merge_adapter:
+        return
+    if Path(arguments.model).exists():
+        raise ValueError(
+            f"An adapter on the Hub needs its base model there, and '{arguments.model}' is a folder. Push that first "
+            "and give its repository as --model, or write a whole model by --merge-adapter."
+        )
+
+
+def _batches(task: Task, arguments: RunArguments, accelerator: Accelerator) -> Batches:
+    place = Place(
+        accelerator.process_index,
+        accelerator.num_processes,
+        arguments.batch_size,
+        arguments.gradient_accumulation_steps,
+    )
+    if isinstance(task.examples, Dataset):
+        return MapBatches(task.examples, task.collate, place, seed=arguments.seed, workers=arguments.num_workers)
+    return StreamBatches(
+        task.examples,
+        task.collate,
+        place,
+        seed=arguments.seed,
+        buffer=arguments.shuffle_buffer,
+        worker=arguments.num_workers > 0,
+    )
+
+
+def _checkpoint(folder: Path, accelerator: Accelerator) -> Path | None:
+    """The last whole checkpoint, which the main process chooses for all."""
+    found = [checkpoints.last_checkpoint(folder) if accelerator.is_main_process else None]
+    chosen: Path | None = broadcast_object_list(found)[0]
+    return chosen
+
+
+def _write(
+    task: Task,
+    arguments: RunArguments,
+    outcome: Outcome,
+    folder: Path,
+    *,
+    data: tuple[str, str],
+    command: str,
+    processes: int,
+) -> list[Result]:
+    """Write the final model, measure it as a user would load it, and describe it."""
+    name = folder.resolve().name
+    with staged(folder) as stage:
+        assert outcome.checkpoint is not None
+        for file in model_files(outcome.checkpoint):
+            (stage / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(outcome.checkpoint / file, stage / file)
+        if task.finish is not None:
+            task.finish(stage)
+        results = [
+            replace(result, model=name) if result.model == stage.name else result
+            for result in task.measure(stage, command)
+        ]
+        write_results(results, stage / RESULTS)
+        own = [result for result in results if result.model == name and result.metric == "accuracy"]
+        save_eval_results(stage, own, TASK_IDS)
+        history = outcome.state.history
+        write_json(stage / HISTORY, history)
+        save_picture(loss_curve(history, chance=task.chance, title=f"Training of {name}"), stage / CURVES)
+        model: Any = task.model
+        training = Training(
+            arguments=shown_arguments(arguments),
+            history=history,
+            seconds=outcome.state.seconds,
+            processes=processes,
+            resumed=outcome.state.starts - 1,
+            **task.facts,
+        )
+        card = training_card(
+            task.config,
+            sum(p.numel() for p in model.parameters() if p.requires_grad or task.card["head"] != "adapter"),
+            training,
+            results,
+            source=data,
+            model_id=arguments.push_to_hub or ".",
+            title=name,
+            version=__version__,
+            picture=CURVES,
+            summary=_summary(arguments, task),
+            limits=_limits(arguments),
+            **task.card,
+        )
+        save_card(stage, card)
+    if arguments.save_strategy == "no":
+        for checkpoint in checkpoints.find_checkpoints(folder):
+            shutil.rmtree(checkpoint)
+    return results
+
+
+def _summary(arguments: RunArguments, task: Task) -> str:
+    config = task.config
+    sizes = f"k = {config.kmer_size}, {config.num_hidden_layers} layers, hidden size {config.hidden_size}"
+    simulated = " The specimens are simulated; nothing can be concluded about real insects."
+    verb = "pretrained" if isinstance(arguments, PretrainingArguments) else "fine-tuned to name specimens"
+    return f"A BarcodeBERT ({sizes}), {verb} on DNA barcodes (COI).{simulated if arguments.data == SAMPLE else ''}"
+
+
+def _limits(arguments: RunArguments) -> str:
+    what = "its embeddings tell" if isinstance(arguments, PretrainingArguments) else "it names"
+    return (
+        "The model knows DNA barcodes of the COI gene, of animals like those that it was trained on: what "
+        f"{what} of others means little. The table shows how often it is wrong; do not rely on it for regulatory "
+        "purposes."
+    )
