@@ -256,19 +256,23 @@ def pretrain(
         precision: Of autocast.
         label_visible: Whether visible k-mers are predicted, too.
     """
-    from torch.utils.data import DataLoader
+    from datasets import Dataset
 
     from bioscan_hf.data.collators import MaskedKmerCollator
     from bioscan_hf.training.arguments import TrainingArguments
+    from bioscan_hf.training.batches import MapBatches, Place
     from bioscan_hf.training.loop import train
+    from bioscan_hf.training.masked_lm import MaskedBarcodes
 
-    size = len(batches[0])
-    loader: DataLoader[Any] = DataLoader(
-        [barcode for batch in batches for barcode in batch],  # type: ignore[arg-type]  # a map-style dataset
-        batch_size=size,
-        collate_fn=MaskedKmerCollator(KmerEncoder.from_config(model.config), label_visible=label_visible),
+    size, barcodes = len(batches[0]), [barcode for batch in batches for barcode in batch]
+    data = Dataset.from_dict({"processid": list(map(str, range(len(barcodes)))), "dna_barcode": barcodes})
+    collate = MaskedBarcodes(MaskedKmerCollator(KmerEncoder.from_config(model.config), label_visible=label_visible))
+    train(
+        model,
+        MapBatches(data, collate, Place(0, 1, size), seed=0),
+        TrainingArguments(max_steps=len(batches), batch_size=size, mixed_precision=precision, logging_steps=1),
+        report=lambda step, steps, record: report(step, record["loss"]),
     )
-    train(model, loader, TrainingArguments(len(batches), size, mixed_precision=precision), report=report)
 
 
 def _our_steps(

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from bioscan_hf.models.pretrained import DEFAULT_ENCODER
+
 if TYPE_CHECKING:
     from bioscan_hf.data.records import BadRecord
     from bioscan_hf.evaluation.bulk.run import Written
@@ -29,13 +31,16 @@ def embed(
             show_default=False,
         ),
     ],
-    model: Annotated[
-        str,
-        typer.Option(help="Folder or repository of a BarcodeBERT or another DNA model; or kmer:4 for 4-mer counts."),
-    ],
     output: Annotated[
         Path, typer.Option(help="A file *.parquet, or else a folder for shards of about 500 MB.", show_default=False)
     ],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Folder or repository of a BarcodeBERT or another DNA model; kmer:4 for 4-mer counts; by default the "
+            "small BarcodeBERT that comes with the package."
+        ),
+    ] = DEFAULT_ENCODER,
     split: Annotated[str | None, typer.Option(help="Split, or sum as train+val.", show_default="all")] = None,
     dtype: Annotated[Literal["float32", "float16"], typer.Option(help="Type of the numbers in the file.")] = "float32",
     precision: Annotated[
@@ -76,7 +81,7 @@ def embed(
     Each distinct barcode is computed once. Interrupted or killed, the same command goes on where it was. With several
     GPUs, or machines that share a disk, start it by `torchrun --no-python --nproc-per-node 4 bioscan embed ...`.
 
-    Example: bioscan embed my_barcodes.fasta --model my-barcodebert --output embeddings.parquet
+    Example: bioscan embed my_barcodes.fasta --output embeddings.parquet
     """
     slurm = {"partition": partition, "time": time, "env_command": environment}
     given = {"cpus_per_task": cpus_per_task, "gpus_per_task": gpus_per_task, **slurm}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -62,12 +63,14 @@ finetune = command_of(FinetuningArguments, _finetune)
 
 
 def _train(make_task: Callable[..., Any], arguments: Any) -> None:
+    from datasets import disable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
     from bioscan_hf.training.run import run
     from bioscan_hf.training.run_folder import RunFinished
 
     disable_progress_bar()
+    disable_progress_bars()
     console = Console(highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress:
@@ -85,7 +88,8 @@ def _train(make_task: Callable[..., Any], arguments: Any) -> None:
         try:
             result = run(make_task, arguments, command=shlex.join(["bioscan", *sys.argv[1:]]), report=report, say=say)
         except RunFinished as finished:
-            console.print(str(finished))
+            if os.environ.get("RANK", "0") == "0":  # one of the processes that `torchrun` started speaks
+                console.print(str(finished))
             return
     if result.main:
         _show(result, arguments, console)

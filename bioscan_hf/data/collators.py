@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from bioscan_hf.tokenization.kmer import KmerEncoder
@@ -28,14 +27,19 @@ class BarcodeAugmentation:
         mask_probability: Chance of each k-mer of A, C, G and T to be replaced by `[MASK]`; others, and padding, never
             are.
         span_length: K-mers that are masked together; 1 masks each on its own, as in the reference.
+        max_crop: Letters that a barcode loses at most at each end, each end with a chance of one half; not in the
+            reference. Barcodes of real life begin and end at different places.
     """
 
     encoder: KmerEncoder
     random_offset: bool = True
     mask_probability: float = 0.0
     span_length: int = 1
+    max_crop: int = 0
 
     def __post_init__(self) -> None:
+        if self.max_crop < 0:
+            raise ValueError(f"`max_crop` must be at least 0; got {self.max_crop}.")
         if not 0 <= self.mask_probability < 1:
             raise ValueError(f"The chance of masking must be at least 0 and below 1; got {self.mask_probability}.")
         if self.span_length < 1:
@@ -56,8 +60,8 @@ class BarcodeAugmentation:
         if seeds is None:
             seeds = torch.randint(2**63 - 1, (len(barcodes),)).tolist()
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        offsets = [self._offset(generator) for generator in generators]
-        ids, mask = (torch.from_numpy(array) for array in self.encoder(barcodes, np.array(offsets, dtype=np.int64)))
+        cut = [self._cut(barcode, generator) for barcode, generator in zip(barcodes, generators, strict=True)]
+        ids, mask = (torch.from_numpy(array) for array in self.encoder(cut))
         first = self.encoder.first_kmer_id
         hidden = (ids >= first) & (ids < first + 4**self.encoder.k)
         if self.mask_probability:
@@ -67,8 +71,17 @@ class BarcodeAugmentation:
             hidden = torch.zeros_like(hidden)
         return ids, mask, hidden
 
-    def _offset(self, generator: torch.Generator) -> int:
-        return int(torch.randint(self.encoder.k, (), generator=generator)) if self.random_offset else 0
+    def _cut(self, barcode: str, generator: torch.Generator) -> str:
+        """Leave out letters at the ends, but never so many that no k-mer is left."""
+        start = int(torch.randint(self.encoder.k, (), generator=generator)) if self.random_offset else 0
+        end = 0
+        if self.max_crop:
+            front, back = torch.randint(self.max_crop + 1, (2,), generator=generator).tolist()
+            crops_front, crops_back = (torch.rand(2, generator=generator) < 0.5).tolist()
+            room = max(len(barcode) - start - 2 * self.encoder.k, 0)
+            start += min(front * crops_front, room // 2)
+            end = min(back * crops_back, room // 2)
+        return barcode[start : len(barcode) - end]
 
     def _spans(self, generator: torch.Generator) -> torch.Tensor:
         """Which places fall into a masked span: spans lie side by side, from a random place on."""

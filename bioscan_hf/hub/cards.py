@@ -29,7 +29,7 @@ class Training:
     Attributes:
         objective: What was optimised, as a part of a sentence, for example "masked language modelling".
         arguments: Value of each argument of the run; those that are None are not shown.
-        examples: Number of training examples.
+        examples: Number of training examples; None if they were streamed and nobody counted.
         example_name: What they are, for example "distinct barcodes".
         labels: Ranks whose labels were used; none for self-supervised training.
         history: Records with "step" and some of "loss" (nats), "samples_per_second" and "eval_<metric>", oldest first.
@@ -41,7 +41,7 @@ class Training:
 
     objective: str
     arguments: Mapping[str, object]
-    examples: int
+    examples: int | None
     example_name: str
     labels: Sequence[str]
     history: Sequence[Mapping[str, float]]
@@ -138,7 +138,9 @@ def _training_fields(training: Training, config: PreTrainedConfig, head: Head) -
     last = next((r for r in reversed(training.history) if any(name.startswith("eval_") for name in r)), {})
     return {
         "objective": training.objective,
-        "examples": f"{training.examples:,} {training.example_name}",
+        "examples": "streamed specimens"
+        if training.examples is None
+        else f"{training.examples:,} {training.example_name}",
         "labels": _joined(training.labels),
         "loss": f"{np.mean(losses[-FINAL_RECORDS:]):.2f}" if losses else None,
         "chance": f"{chance_loss(config.kmer_size):.2f}" if head in ("masked_lm", "mae") else None,

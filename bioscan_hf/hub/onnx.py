@@ -32,7 +32,7 @@ INPUTS = ("input_ids", "attention_mask")
 OUTPUTS = ("last_hidden_state", "pooler_output")
 METADATA = (
     *("kmer_size", "max_nucleotides", "max_tokens", "vocabulary", "vocab_size", "cls_token_id", "unknown_token_id"),
-    *("num_special_tokens", "pooling", "attend_to_padding", "hidden_size"),
+    *("num_special_tokens", "pooling", "embedding_norm", "attend_to_padding", "hidden_size"),
 )
 """Names of the configuration's values that stand in the file, as JSON, beside `tokens`, which explains them."""
 

@@ -62,7 +62,10 @@ def save_model(
         tokenizer.save_pretrained(folder)
         if hasattr(model, "peft_config"):
             adapted: Any = model
-            adapted.get_base_model().config.save_pretrained(folder)
+            base = adapted.get_base_model()
+            # By it the Auto classes choose among the classifiers; a whole model sets it when it is saved.
+            base.config.architectures = [type(base).__name__]
+            base.config.save_pretrained(folder)
         elif model.config.model_type == "barcodebert":
             save_sentence_transformers_files(folder)
     except (OSError, SafetensorError) as error:

@@ -39,6 +39,7 @@ class TrainingArguments:
     )
     warmup_ratio: float = setting("Share of the steps in which the rate rises.", 0.3, minimum=0, below=1)
     weight_decay: float = setting("Weight decay of AdamW.", 0.0, minimum=0)
+    adam_beta2: float = setting("Decay of AdamW's mean of squared gradients.", 0.999, above=0, below=1)
     # The reference does not clip.
     max_grad_norm: float = setting("Gradients are scaled down to this norm.", 1.0, above=0)
     ema_decay: float | None = setting(
@@ -46,6 +47,9 @@ class TrainingArguments:
         None,
         above=0,
         below=1,
+    )
+    attn_implementation: Literal["sdpa", "eager"] = setting(
+        "Code of the attention: sdpa is fast on GPUs; eager may be faster on a CPU with bf16.", "sdpa"
     )
     mixed_precision: Literal["no", "bf16", "fp16"] = setting("Arithmetic of the model; fp16 needs a GPU.", "no")
     seed: int = setting("Seed of weights, order, masking and dropout.", 0, minimum=0)
@@ -99,7 +103,19 @@ class DataArguments:
     train_split: str | None = setting("Split, or sum as train+val, to train on.", None)
     eval_split: str | None = setting("Split, or sum, to evaluate with during training.", None)
     max_eval_samples: int | None = setting("Evaluate with this many specimens of it, drawn at random.", None, minimum=1)
-    streaming: bool = setting("Read the data from where they lie while training, without preparing a cache.", False)
+    whitening: float = setting(
+        "At the end, make the variances of the embedding more alike: 0 not, 0.5 half, 1 fully; uses no labels.",
+        0.0,
+        minimum=0,
+        maximum=1,
+    )
+    reading_frames: int = setting(
+        "In the final measurement, average embeddings over this many starts of a barcode.", 1, minimum=1, advanced=True
+    )
+    streaming: bool = setting(
+        "Read the data while training, from where they lie, without preparing a cache; repeats are not left out then.",
+        False,
+    )
     shuffle_buffer: int = setting("Streaming: examples among which the next one is drawn.", 10_000, minimum=1)
 
 
@@ -145,6 +161,8 @@ class PretrainingArguments(TrainingArguments, DataArguments, OutputArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.whitening and self.streaming:
+            raise ValueError("`whitening` needs the specimens after the training: not with `streaming`.")
         if self.objective == "mae" and self.label_visible:
             raise ValueError("`label_visible` is for 'masked_lm'; BarcodeMAE predicts masked k-mers only.")
 
@@ -191,11 +209,17 @@ class FinetuningArguments(TrainingArguments, DataArguments, OutputArguments):
     random_offset: bool = setting("Start barcodes at a random letter, 0 to k - 1.", True)
     # Not in the reference.
     mask_probability: float = setting("Chance of a k-mer to be masked in training.", 0.0, minimum=0, below=1)
+    max_crop: int = setting("Letters that a barcode loses at most at each end, in half of the cases.", 0, minimum=0)
+    embedding_norm: Literal["none", "batch"] | None = setting(
+        "batch: standardise what the classifier reads, and the embedding; by default as the model has it.", None
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not set(self.ranks) <= set(RANKS) or len(set(self.ranks)) < len(self.ranks):
             raise ValueError(f"`rank` must be some of {list(RANKS)}, with commas between; got {self.rank!r}.")
+        if self.whitening and self.method == "lora" and not self.merge_adapter:
+            raise ValueError("`whitening` of a model with adapters needs `merge_adapter`.")
         if self.merge_adapter and self.method != "lora":
             raise ValueError("`merge_adapter` is for the method 'lora'.")
         if self.streaming:

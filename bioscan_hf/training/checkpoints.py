@@ -34,7 +34,7 @@ _MANIFEST, _STATE = "manifest.json", "trainer_state.json"
 _OPTIMIZER, _GROUPS = "optimizer.safetensors", "optimizer.json"
 # What is trained, where the model's own files do not hold just that: they have its average, or an adapter.
 _WEIGHTS = "weights.safetensors"
-_PARTIAL = ".partial-checkpoint-"
+_PARTIAL, _DOOMED = ".partial-checkpoint-", ".doomed-"
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
@@ -115,12 +115,22 @@ def why_broken(checkpoint: Path) -> str | None:
     return None
 
 
-def prune(folder: Path, *, keep: int, best_step: int | None) -> None:
-    """Delete all but the last checkpoints and the best one."""
-    for checkpoint in find_checkpoints(folder)[:-keep]:
+def prune(folder: Path, *, keep: int, step: int, best_step: int | None) -> None:
+    """Delete all but the last checkpoints and the best one.
+
+    Args:
+        folder: Folder of the run.
+        keep: How many of the last ones stay.
+        step: Steps done; checkpoints of later ones are broken ones that a resume skipped, and do not count.
+        best_step: Step of the best one.
+    """
+    for leftover in folder.glob(f"{_DOOMED}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    done = [checkpoint for checkpoint in find_checkpoints(folder) if step_of(checkpoint) <= step]
+    for checkpoint in done[:-keep]:
         if step_of(checkpoint) != best_step:
             # Renamed first, so that one that is half deleted is never taken for a checkpoint.
-            doomed = checkpoint.rename(checkpoint.with_name(f".doomed-{checkpoint.name}"))
+            doomed = checkpoint.rename(checkpoint.with_name(f"{_DOOMED}{checkpoint.name}"))
             shutil.rmtree(doomed, ignore_errors=True)
 
 
@@ -162,7 +172,10 @@ def load_weights(checkpoint: Path, model: nn.Module) -> None:
     """
     own = checkpoint / _WEIGHTS
     weights = read_tensors(own if own.exists() else checkpoint / MODEL)
-    missing, unexpected = model.load_state_dict(weights, strict=False)
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # other shapes
+        raise ValueError(f"'{checkpoint}' is of another model: {' '.join(str(error).split())}.") from error
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     if unexpected or trained.intersection(missing):
         raise ValueError(f"'{checkpoint}' is of another model: it lacks {missing[:3]}, and has {unexpected[:3]}.")

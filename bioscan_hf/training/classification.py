@@ -29,6 +29,7 @@ from bioscan_hf.training.predictions import measure_classifier, rank_scores
 from bioscan_hf.training.specimens import evaluation_specimens, training_specimens
 from bioscan_hf.training.targets import LABELS, UNLABELLED, Targets
 from bioscan_hf.training.task import Task
+from bioscan_hf.training.whitening import whiten_folder
 
 METHODS = {"full": "full fine-tuning", "linear": "linear probe", "lora": "LoRA"}
 
@@ -47,23 +48,20 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
     assert isinstance(loaded, Dataset)
     targets = Targets.of(loaded, arguments.ranks)
     examples = targets.label(loaded, only_labelled=True)
-    model = _load(arguments, targets)
+    model, learns_norm = _load(arguments, targets)
     config = model.config
     check_barcodes(examples["processid"][:], examples["dna_barcode"][:], min_letters=config.kmer_size)
     encoder = KmerEncoder.from_config(config)
     plain = _Collate(LabelledKmerCollator(BarcodeAugmentation(encoder, random_offset=False)))
-    augmented = BarcodeAugmentation(encoder, arguments.random_offset, arguments.mask_probability)
+    augmented = BarcodeAugmentation(
+        encoder, arguments.random_offset, arguments.mask_probability, max_crop=arguments.max_crop
+    )
     evaluate = None
     if validation is not None:
         labelled = targets.label(validation, only_labelled=True, known=False)
         if len(labelled):
             evaluate = partial(_evaluate, accelerator, labelled, plain, arguments)
-    frozen: nn.Module | None = None
-    trained: nn.Module = model
-    if arguments.method == "linear":
-        frozen = model.base_model.requires_grad_(False)
-    elif arguments.method == "lora":
-        trained = add_lora(model, r=arguments.lora_r, alpha=arguments.lora_alpha, dropout=arguments.lora_dropout)
+    trained, frozen = _freeze(model, arguments, learns_norm=learns_norm)
     return Task(
         model=trained,
         tokenizer=tokenizer_for(config),
@@ -73,10 +71,10 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
         measure=partial(measure_classifier, arguments, targets, METHODS[arguments.method]),
         config=config,
         frozen=frozen,
-        finish=merge_adapter if arguments.merge_adapter else None,
+        finish=partial(_finish, arguments, type(model), examples),
         card={
             "head": "adapter" if arguments.method == "lora" and not arguments.merge_adapter else "classifier",
-            "reading_frames": config.kmer_size,
+            "reading_frames": arguments.reading_frames,
         },
         facts={
             "objective": f"classification of {', '.join(arguments.ranks)} ({METHODS[arguments.method]})",
@@ -96,19 +94,46 @@ class _Collate:
         return self.collator(rows["dna_barcode"], rows[LABELS], seeds)
 
 
-def _load(arguments: FinetuningArguments, targets: Targets) -> PreTrainedModel:
-    """The encoder with a new classifier."""
+def _finish(
+    arguments: FinetuningArguments, model_class: type[PreTrainedModel], examples: Dataset, folder: Path
+) -> None:
+    if arguments.merge_adapter:
+        merge_adapter(folder)
+    if arguments.whitening:
+        whiten_folder(folder, model_class, examples, arguments.whitening)
+
+
+def _freeze(
+    model: PreTrainedModel, arguments: FinetuningArguments, *, learns_norm: bool
+) -> tuple[nn.Module, list[nn.Module]]:
+    """What is trained, and the parts of it that compute as in evaluation."""
+    if arguments.method == "full":
+        return model, []
+    encoder: Any = model.base_model
+    norm = [] if encoder.config.embedding_norm == "none" or learns_norm else [encoder.embedding_norm]
+    if arguments.method == "lora":
+        if learns_norm:
+            raise ValueError(
+                "`embedding_norm='batch'` needs the method 'full' or 'linear': an adapter does not hold it."
+            )
+        return add_lora(model, r=arguments.lora_r, alpha=arguments.lora_alpha, dropout=arguments.lora_dropout), norm
+    encoder.requires_grad_(False)
+    return model, [encoder.embeddings, encoder.encoder, *norm]
+
+
+def _load(arguments: FinetuningArguments, targets: Targets) -> tuple[PreTrainedModel, bool]:
+    """The encoder with a new classifier, and whether the statistics of its embedding are new, too."""
     several = len(targets.ranks) > 1
     cls = BarcodeBertForTaxonomicClassification if several else BarcodeBertForSequenceClassification
     fields: dict[str, Any] = targets.as_config()
-    if arguments.pooling is not None:
-        fields["pooling"] = arguments.pooling
+    fields |= {name: value for name in ("pooling", "embedding_norm") if (value := getattr(arguments, name)) is not None}
     try:
         with quiet_loading():
             found: Any = cls.from_pretrained(
                 arguments.model,
                 revision=arguments.model_revision or "main",
                 output_loading_info=True,
+                attn_implementation=arguments.attn_implementation,
                 ignore_mismatched_sizes=True,  # a classifier of other taxa
                 **fields,
             )
@@ -117,10 +142,11 @@ def _load(arguments: FinetuningArguments, targets: Targets) -> PreTrainedModel:
         raise OSError(f"The model '{arguments.model}' cannot be loaded ({reason}).") from error
     model: PreTrainedModel
     model, report = found
-    lacking = sorted(name for name in report["missing_keys"] if not name.startswith("score."))
+    new = ("score.", "bert.embedding_norm.")
+    lacking = sorted(name for name in report["missing_keys"] if not name.startswith(new))
     if lacking or model.config.model_type != "barcodebert":
         raise ValueError(f"'{arguments.model}' is no BarcodeBERT: it lacks {lacking[:3]} ... ({len(lacking)} tensors).")
-    return model
+    return model, "bert.embedding_norm.running_mean" in report["missing_keys"]
 
 
 def _evaluate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ def train(
     arguments: TrainingArguments,
     *,
     accelerator: Accelerator | None = None,
-    frozen: nn.Module | None = None,
+    frozen: Sequence[nn.Module] = (),
     evaluate: Evaluate | None = None,
     folder: Path | None = None,
     write_model: WriteModel | None = None,
@@ -93,7 +93,7 @@ def train(
         batches: What to train on.
         arguments: Length, optimiser, precision, when to evaluate and save.
         accelerator: Devices and processes; made of `arguments` if not given.
-        frozen: Part of the model that computes as in evaluation, without dropout.
+        frozen: Parts of the model that compute as in evaluation, without dropout.
         evaluate: Computes metrics; by default there are none.
         folder: Where `checkpoint-N` go; without it, none are written.
         write_model: Writes a loadable model; needed with `folder`.
@@ -123,7 +123,7 @@ def train(
 
 
 class _Loop:
-    frozen: nn.Module | None
+    frozen: Sequence[nn.Module]
     evaluate: Evaluate | None
     folder: Path | None
     write_model: WriteModel | None
@@ -142,22 +142,19 @@ class _Loop:
         """Train from the start, or from a checkpoint."""
         self._prepare(resume)
         batches = self.batches.start(self.state.step)
-        ended: Literal["finished", "early", "interrupted"] = "finished"
+        # A run that is resumed may have ended by this before, and been killed while it was measured.
+        ended: Literal["finished", "early", "interrupted"] = "early" if self._has_no_patience() else "finished"
         self._clock = time.perf_counter()
-        while self.state.step < self.steps:
+        while ended == "finished" and self.state.step < self.steps:
             stop = self._step(batches, bool(interrupts))
             improved = self._evaluate_if_due()
-            if self.state.step < self.steps:
-                patience = self.arguments.early_stopping_patience
-                if patience is not None and self.state.patience_used >= patience:
-                    ended = "early"
-                elif stop:
-                    ended = "interrupted"
+            if self._has_no_patience():
+                ended = "early"
+            elif stop and self.state.step < self.steps:
+                ended = "interrupted"
             self._tick()
             if self._save_is_due(improved) or ended != "finished":
                 self._save()
-            if ended != "finished":
-                break
         self.bare.eval()
         checkpoint = None
         if self.folder is not None:
@@ -192,8 +189,8 @@ class _Loop:
 
     def _train_mode(self) -> None:
         self.model.train()
-        if self.frozen is not None:
-            self.frozen.eval()
+        for part in self.frozen:
+            part.eval()
 
     def _step(self, batches: Iterator[Batch], asked_to_stop: bool) -> bool:
         """Take one optimiser step; returns whether any process was asked to stop."""
@@ -296,6 +293,11 @@ class _Loop:
         value = metrics.get(wanted, metrics.get(f"eval_{wanted}", math.nan))
         return self.state.judge(value, more_is_better=self.arguments.more_is_better)
 
+    def _has_no_patience(self) -> bool:
+        """Whether to stop since the evaluations get no better."""
+        patience = self.arguments.early_stopping_patience
+        return patience is not None and self.state.step < self.steps and self.state.patience_used >= patience
+
     def _save_is_due(self, improved: bool) -> bool:
         if self.folder is None:
             return False
@@ -314,7 +316,12 @@ class _Loop:
                 self.folder, self.state.step, lambda partial: self._write(partial, weights, optimizer)
             )
             if self.arguments.save_total_limit is not None:
-                checkpoints.prune(self.folder, keep=self.arguments.save_total_limit, best_step=self.state.best_step)
+                checkpoints.prune(
+                    self.folder,
+                    keep=self.arguments.save_total_limit,
+                    step=self.state.step,
+                    best_step=self.state.best_step,
+                )
             if self.saved is not None:
                 self.saved(written)
         self.accelerator.wait_for_everyone()
@@ -327,8 +334,9 @@ class _Loop:
             checkpoints.save_tensors(folder / _EMA, self.average.state_dict())
         self.write_model(folder, model_files)
         if self.average is not None or not (folder / checkpoints.MODEL).exists():
-            trained = {name for name, parameter in self.bare.named_parameters() if parameter.requires_grad}
-            checkpoints.save_weights(folder, {name: weights[name] for name in sorted(trained)})
+            # Buffers, too: a running mean is part of what was learnt.
+            frozen = {name for name, parameter in self.bare.named_parameters() if not parameter.requires_grad}
+            checkpoints.save_weights(folder, {name: weights[name] for name in sorted(weights.keys() - frozen)})
         checkpoints.save_optimizer(folder, optimizer)
         write_json(folder / _SCHEDULE, self.schedule.state_dict())
         if self.accelerator.scaler is not None:

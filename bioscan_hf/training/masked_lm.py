@@ -26,6 +26,7 @@ from bioscan_hf.training.evaluating import shares, sums
 from bioscan_hf.training.probes import load_probed, measure_encoder, probe_accuracies
 from bioscan_hf.training.specimens import evaluation_specimens, training_specimens
 from bioscan_hf.training.task import Task
+from bioscan_hf.training.whitening import whiten_folder
 
 # The paper pretrains on specimens without a species, and on those that no other split takes.
 PRETRAINING_SPLITS = "pretrain+other_heldout"
@@ -67,19 +68,22 @@ def pretraining_task(arguments: PretrainingArguments, accelerator: Accelerator) 
     evaluate = None
     if validation is not None or probed is not None:
         evaluate = partial(_evaluate, accelerator, validation, probed, collate, arguments.batch_size)
-    model = _OBJECTIVES[arguments.objective](config)
+    model = _OBJECTIVES[arguments.objective]._from_config(config, attn_implementation=arguments.attn_implementation)
     return Task(
         model=model,
         tokenizer=tokenizer_for(config),
         examples=examples,
         collate=collate,
         evaluate=evaluate,
-        measure=partial(measure_encoder, arguments, reading_frames=config.kmer_size),
+        measure=partial(measure_encoder, arguments),
         config=config,
+        finish=partial(whiten_folder, model_class=type(model), examples=examples, power=arguments.whitening)
+        if arguments.whitening
+        else None,
         chance=chance_loss(config.kmer_size),
         card={
             "head": arguments.objective,
-            "reading_frames": config.kmer_size,
+            "reading_frames": arguments.reading_frames,
         },
         facts={
             "objective": "masked language modelling" if arguments.objective == "masked_lm" else "BarcodeMAE",
@@ -102,6 +106,9 @@ class MaskedBarcodes:
 
     def __call__(self, rows: Rows, seeds: Sequence[int]) -> dict[str, torch.Tensor]:
         """See `bioscan_hf.training.batches.Collate`."""
+        for processid, barcode in zip(rows["processid"], rows["dna_barcode"], strict=True):
+            if not barcode:
+                raise ValueError(f"The specimen {processid!r} has no barcode; leave it out.")
         return self.collator([barcode.rstrip("N") for barcode in rows["dna_barcode"]], seeds)
 
 

@@ -71,8 +71,7 @@ def measure_classifier(
     """
     results = list(_accuracies(arguments, targets, method, folder, command))
     if not is_adapter(folder):
-        config = load_classifier(folder).config
-        results += measure_encoder(arguments, folder, command, reading_frames=config.kmer_size)
+        results += measure_encoder(arguments, folder, command)
     return results
 
 

@@ -50,14 +50,13 @@ def probe_accuracies(
     }
 
 
-def measure_encoder(arguments: DataArguments, folder: Path, command: str, *, reading_frames: int = 1) -> list[Result]:
+def measure_encoder(arguments: DataArguments, folder: Path, command: str) -> list[Result]:
     """Answer `PROBES` with the model in a folder and, in the same run, with 4-mer counts.
 
     Args:
         arguments: Where the specimens are.
         folder: A model folder, loaded as a user would.
         command: Stands in the results.
-        reading_frames: Starts over which an embedding is the mean.
 
     Returns:
         Nothing for probes without keys or queries.
@@ -67,7 +66,7 @@ def measure_encoder(arguments: DataArguments, folder: Path, command: str, *, rea
     if not probes or specimens is None:
         return []
     dataset, revision = describe_anywhere(arguments.data, arguments.splits)
-    encoders: list[Encoder] = [load_encoder(folder, reading_frames=reading_frames), load_encoder(BASELINE)]
+    encoders: list[Encoder] = [load_encoder(folder, reading_frames=arguments.reading_frames), load_encoder(BASELINE)]
     results = []
     for encoder in encoders:
         embeddings = embed(encoder, specimens)

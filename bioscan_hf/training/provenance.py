@@ -59,8 +59,10 @@ def shown_arguments(arguments: TrainingArguments) -> dict[str, Any]:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], arguments: TrainingArguments) -> list[str]:
     """What differs between two runs and changes what is trained, in words."""
     advanced = {field.name for field in dataclasses.fields(arguments) if field.metadata.get("advanced")}
-    # How examples are spread over processes and forward passes does not matter, as long as a step has as many.
-    ignored = advanced | {"batch_size", "gradient_accumulation_steps", "data", "splits"}
+    ignored = advanced | {"data", "splits"}
+    if not now["arguments"].get("streaming"):
+        # How examples are spread over processes and forward passes does not matter, as long as a step has as many.
+        ignored |= {"batch_size", "gradient_accumulation_steps"}
     found = [
         f"`{name}` was {before['arguments'].get(name)!r}, is {value!r}"
         for name, value in now["arguments"].items()
@@ -70,7 +72,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], arguments: Tr
         found.append(f"the data were {before['data']}, are {now['data']}")
     if before["examples_per_step"] != now["examples_per_step"]:
         found.append(f"a step took {before['examples_per_step']} examples, takes {now['examples_per_step']}")
-    if arguments.__dict__.get("streaming") and before["processes"] != now["processes"]:
+    if now["arguments"].get("streaming") and before["processes"] != now["processes"]:
         found.append(f"{before['processes']} processes read the stream, now {now['processes']}")
     return found
 

@@ -89,7 +89,7 @@ def run(
     run_folder.open_folder(folder, resume=arguments.resume)
     accelerator = make_accelerator(arguments)
     main = accelerator.is_main_process
-    if arguments.push_to_hub is not None and main:
+    if main:
         _check_push(arguments)
     set_seed(arguments.seed)
     task = make_task(arguments, accelerator)
@@ -109,13 +109,7 @@ def run(
         if checkpoint is not None:
             say(f"Going on from {checkpoint}.")
     accelerator.wait_for_everyone()
-    uploads = None
-    if arguments.push_to_hub is not None and main:
-        uploads = Uploads(arguments.push_to_hub, private=arguments.private)
-
-    def saved(written: Path) -> None:
-        if uploads is not None:
-            uploads.checkpoint(written, written.name)
+    uploads = Uploads(arguments.push_to_hub, private=arguments.private) if arguments.push_to_hub and main else None
 
     def write_model(target: Path, weights: Mapping[str, torch.Tensor]) -> None:
         save_model(target, task.model, task.tokenizer, weights=weights)  # type: ignore[arg-type]
@@ -132,7 +126,7 @@ def run(
             write_model=write_model,
             resume=checkpoint,
             report=report if main else None,
-            saved=saved,
+            saved=None if uploads is None else lambda written: uploads.checkpoint(written, written.name),
         )
     if outcome.ended == "interrupted" or not main:
         if uploads is not None:
@@ -146,7 +140,8 @@ def run(
 
 
 def _check_push(arguments: RunArguments) -> None:
-    assert arguments.push_to_hub is not None
+    if arguments.push_to_hub is None:
+        return
     check_can_push(arguments.push_to_hub)
     if not isinstance(arguments, FinetuningArguments) or arguments.method != "lora" or arguments.merge_adapter:
         return
@@ -158,6 +153,11 @@ def _check_push(arguments: RunArguments) -> None:
 
 
 def _batches(task: Task, arguments: RunArguments, accelerator: Accelerator) -> Batches:
+    if arguments.metric_for_best_model is not None and task.evaluate is None:
+        raise ValueError(
+            f"`metric_for_best_model` ({arguments.metric_for_best_model!r}) needs specimens to evaluate with: the data "
+            "have none in the usual splits; say which by `eval_split`."
+        )
     place = Place(
         accelerator.process_index,
         accelerator.num_processes,

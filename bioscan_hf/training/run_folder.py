@@ -67,6 +67,8 @@ def begin(folder: Path, description: Mapping[str, Any], arguments: TrainingArgum
                 f"The run in '{folder}' was another one: {'; '.join(changed)}. Resume with its arguments, or choose "
                 "another --output."
             )
+    for leftover in folder.glob(".partial-*"):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     write_json(folder / RUN, description)
 
 

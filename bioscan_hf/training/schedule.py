@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,10 +30,15 @@ def make_optimizer(
     if not trained:
         raise ValueError("There is nothing to train: all parameters are frozen.")
     rate = arguments.learning_rate * (batch / REFERENCE_BATCH if arguments.scale_learning_rate else 1)
+    options: dict[str, Any] = {
+        "lr": rate,
+        "weight_decay": arguments.weight_decay,
+        "betas": (0.9, arguments.adam_beta2),
+    }
     try:
-        return torch.optim.AdamW(trained, lr=rate, weight_decay=arguments.weight_decay, fused=True)
+        return torch.optim.AdamW(trained, fused=True, **options)
     except RuntimeError:  # no such kernel for this device
-        return torch.optim.AdamW(trained, lr=rate, weight_decay=arguments.weight_decay)
+        return torch.optim.AdamW(trained, **options)
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, arguments: TrainingArguments, *, steps: int) -> LRScheduler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -40,8 +41,11 @@ class TrainingState:
         self.history[-1] |= values
 
     def judge(self, value: float, *, more_is_better: bool) -> bool:
-        """Take note of an evaluation; returns whether it is the best so far."""
-        better = self.best_value is None or (value > self.best_value if more_is_better else value < self.best_value)
+        """Take note of an evaluation; returns whether it is the best so far, which what is no number never is."""
+        if self.best_value is None:
+            better = not math.isnan(value)
+        else:
+            better = value > self.best_value if more_is_better else value < self.best_value
         self.patience_used = 0 if better else self.patience_used + 1
         if better:
             self.best_step, self.best_value = self.step, value

@@ -28,7 +28,7 @@ class Task:
         evaluate: Computes metrics during training; none if not given.
         measure: Computes results of the model in a folder, with baselines, given the command.
         config: Of the model.
-        frozen: Part of the model that computes as in evaluation.
+        frozen: Parts of the model that compute as in evaluation.
         finish: Makes the final model of what was trained, in its folder.
         card: What the card says: keyword arguments of `bioscan_hf.hub.cards.training_card`.
         facts: What the card says of the data: keyword arguments of `bioscan_hf.hub.cards.Training`.
@@ -42,7 +42,7 @@ class Task:
     evaluate: Evaluate | None
     measure: Callable[[Path, str], Sequence[Result]]
     config: PreTrainedConfig
-    frozen: nn.Module | None = None
+    frozen: Sequence[nn.Module] = ()
     finish: Callable[[Path], None] | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -46,7 +46,9 @@ class BarcodeBertEncoder(ModelEncoder):
     def description(self) -> dict[str, Any]:  # type: ignore[override]
         """See `BarcodeEncoder`."""
         config = self.model.config
-        fields = ("kmer_size", "vocabulary", "max_nucleotides", "cls_token_id", "pooling", "attend_to_padding")
+        fields = ["kmer_size", "vocabulary", "max_nucleotides", "cls_token_id", "pooling", "attend_to_padding"]
+        if config.embedding_norm != "none":
+            fields.append("embedding_norm")
         return {**super().description, **{name: getattr(config, name) for name in fields}}
 
     def _pooled(self, barcodes: list[str]) -> torch.Tensor:

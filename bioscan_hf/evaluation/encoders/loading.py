@@ -21,11 +21,12 @@ from bioscan_hf.evaluation.encoders.precision import Precision
 from bioscan_hf.evaluation.encoders.precomputed import Precomputed
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertModel
+from bioscan_hf.models.pretrained import DEFAULT_ENCODER, packaged_encoder
 
 _KMERS = "kmer:"
 _EXPECTED = (
-    f"'{_KMERS}4' for k-mer counts, a file of embeddings ({', '.join(EMBEDDING_ENDINGS)}), or the folder or Hub "
-    "repository of a model"
+    f"'{DEFAULT_ENCODER}', which comes with the package, '{_KMERS}4' for k-mer counts, a file of embeddings "
+    f"({', '.join(EMBEDDING_ENDINGS)}), or the folder or Hub repository of a model"
 )
 _ELSEWHERE = "Compute the embeddings with its own code, and give the file (see `bioscan_hf.Precomputed`)"
 # Layers of some encoders that do not take part in the last hidden state.
@@ -46,9 +47,9 @@ def load_encoder(
     """Load an encoder.
 
     Args:
-        spec: `kmer:4` for counts of 4-mers; a `.parquet`, `.npz` or `.safetensors` file of embeddings, or a folder of
-            the first (see `Precomputed`); or the folder or the Hub repository of a model: a BarcodeBERT, or another DNA
-            model that transformers knows (see `HubEncoder`).
+        spec: `barcodebert-small`, which comes with the package; `kmer:4` for counts of 4-mers; a `.parquet`, `.npz` or
+            `.safetensors` file of embeddings, or a folder of the first (see `Precomputed`); or the folder or the Hub
+            repository of a model: a BarcodeBERT, or another DNA model that transformers knows (see `HubEncoder`).
         precision: Of a model: `float32`, `bfloat16` or `int8` (see `ModelEncoder`).
         batch_size: Of a model: barcodes in a forward pass.
         reading_frames: Of a model: starts over which a vector is the mean (see `ModelEncoder`).
@@ -72,6 +73,8 @@ def load_encoder(
             raise ValueError(f"'{spec}' is no encoder; expected {_EXPECTED}.")
         return KmerCounts(int(k))
     path = Path(spec).expanduser()
+    if spec == DEFAULT_ENCODER and not path.exists():
+        path = packaged_encoder()
     if path.is_file() or (path.is_dir() and not (path / "config.json").is_file() and holds_embeddings(path)):
         _refuse_options(spec, precision, reading_frames)
         return Precomputed(path)

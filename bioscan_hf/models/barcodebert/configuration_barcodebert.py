@@ -32,6 +32,11 @@ class BarcodeBertConfig(BertConfig):
         pooling: What `pooler_output` is: the mean of the last hidden states of the barcode's k-mers (`masked_mean`, the
             reference since August 2024), of all positions up to `max_nucleotides`, padding included (`mean`, its
             earlier embeddings and its fine-tuning), or the last hidden state of the first token (`cls`).
+        embedding_norm: What is done to the pooled states: nothing (`none`, as in the reference); BatchNorm without
+            weights (`batch`), which brings each dimension to mean 0 and variance 1 over the barcodes of training:
+            without it, embeddings of a trained model hardly differ in direction, and a classifier on top of them learns
+            slowly (the "BNNeck" of Luo et al. 2019, arXiv 1903.07071); or a linear map that is computed after training
+            (`linear`), such as whitening (Su et al. 2021, arXiv 2103.15316).
         attend_to_padding: Whether padding is read as if it were k-mers, as the reference did until August 2024. The
             attention mask is ignored then.
         mlm_head: Head of `BarcodeBertForMaskedLM`: one linear layer to the 4**k k-mers (`linear`), or BERT's head over
@@ -53,6 +58,7 @@ class BarcodeBertConfig(BertConfig):
     vocab_size: int | None = None  # type: ignore[assignment]
     cls_token_id: int | None = None
     pooling: Literal["masked_mean", "mean", "cls"] = "masked_mean"
+    embedding_norm: Literal["none", "batch", "linear"] = "none"
     attend_to_padding: bool = False
     mlm_head: Literal["linear", "transform"] = "linear"
     num_hidden_layers: int = 4

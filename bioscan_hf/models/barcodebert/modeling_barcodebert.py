@@ -45,6 +45,12 @@ class BarcodeBertModel(BertModel):
         # Arguments of `from_pretrained` change a configuration after it has checked itself.
         config.validate()
         super().__init__(config, add_pooling_layer=False)
+        self.embedding_norm: nn.Module = nn.Identity()
+        if config.embedding_norm == "batch":
+            self.embedding_norm = nn.BatchNorm1d(config.hidden_size, affine=False)
+        elif config.embedding_norm == "linear":
+            self.embedding_norm = nn.Linear(config.hidden_size, config.hidden_size)
+            self.post_init()
 
     @can_return_tuple
     def forward(
@@ -86,7 +92,8 @@ class BarcodeBertModel(BertModel):
             attention_mask = None
         kwargs["return_dict"] = True
         outputs = super().forward(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
-        outputs.pooler_output = self._pooled(outputs.last_hidden_state, attention_mask)
+        pooled = self._pooled(outputs.last_hidden_state, attention_mask)
+        outputs.pooler_output = self.embedding_norm(pooled)
         return outputs
 
     def _pooled(self, hidden: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:

@@ -1,0 +1,151 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import AutoPeftModelForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertModel,
+    EsmConfig,
+    EsmModel,
+    GPT2Config,
+    GPT2Model,
+    ModernBertConfig,
+    ModernBertModel,
+    PreTrainedModel,
+    ViTConfig,
+    ViTModel,
+)
+
+from bioscan_hf import (
+    BarcodeBertForSequenceClassification,
+    BarcodeBertForTaxonomicClassification,
+    build_tokenizer,
+)
+from bioscan_hf.hub.push import save_model
+from bioscan_hf.training.lora import TARGET_MODULES, add_lora, is_adapter, load_classifier, merge_adapter
+from tests.hub_server.fixture import LocalHub
+from tests.tiny import TAXONOMY, tiny_config, tiny_masked_lm
+
+SMALL: dict[str, Any] = {
+    **{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32},
+    "vocab_size": 40,
+}
+IDS = torch.arange(2, 34).reshape(4, 8)
+
+
+def made(kind: str) -> PreTrainedModel:
+    """A tiny model of a type of transformers."""
+    if kind == "barcodebert":
+        return BarcodeBertForSequenceClassification(tiny_config(num_labels=5))
+    if kind == "vit":
+        return ViTModel(ViTConfig(**{**SMALL, "image_size": 8, "patch_size": 4}))
+    if kind == "esm":
+        return EsmModel(EsmConfig(**SMALL, pad_token_id=0, mask_token_id=1))
+    if kind == "modernbert":
+        return ModernBertModel(ModernBertConfig(**SMALL, pad_token_id=0, cls_token_id=1, sep_token_id=2))
+    return BertModel(BertConfig(**SMALL))
+
+
+@pytest.mark.parametrize("kind", TARGET_MODULES)
+def test_known_types_get_adapters_in_each_layer_that_is_named(kind: str) -> None:
+    model = made(kind)
+    assert model.config.model_type == kind
+    adapted = add_lora(model, r=2)
+    trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
+    adapters = {name for name in trained if "lora_" in name}
+    assert len(adapters) == 2 * len(TARGET_MODULES[kind])
+    assert all(any(f".{target}." in name for target in TARGET_MODULES[kind]) for name in adapters)
+    others = {name for name in trained - adapters if "score" not in name}
+    assert not others and (kind != "barcodebert" or trained - adapters)
+
+
+def test_new_adapters_change_nothing_and_are_scaled_as_asked() -> None:
+    torch.manual_seed(0)
+    model = made("barcodebert").eval()
+    with torch.no_grad():
+        before = model(input_ids=IDS).logits
+        adapted: Any = add_lora(model, r=4).eval()
+        torch.testing.assert_close(adapted(input_ids=IDS).logits, before)
+    query = adapted.base_model.model.bert.encoder.layer[0].attention.self.query
+    assert query.scaling == {"default": 1.0}
+    other: Any = add_lora(made("barcodebert"), r=4, alpha=8, dropout=0.5)
+    query = other.base_model.model.bert.encoder.layer[0].attention.self.query
+    assert query.scaling == {"default": 2.0} and query.lora_dropout["default"].p == 0.5
+
+
+def test_unknown_type_is_told_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'gpt2' get an adapter is not known; known are \['barcodebert', .*'vit'\]"):
+        add_lora(GPT2Model(GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=40)))
+
+
+@pytest.mark.parametrize("several", [False, True])
+class TestSavedAdapter:
+    """An adapter of a classifier, of one rank or of several, beside its base model."""
+
+    @pytest.fixture
+    def folder(self, several: bool, tmp_path: Path) -> Path:
+        """Base model and adapter; the logits of the adapted model lie in the file `logits`."""
+        save_model(tmp_path / "base", tiny_masked_lm(), build_tokenizer(3))
+        torch.manual_seed(1)
+        fields = TAXONOMY if several else {"num_labels": 5}
+        cls = BarcodeBertForTaxonomicClassification if several else BarcodeBertForSequenceClassification
+        # As `bioscan finetune` makes it: the configuration comes with the model, and says where that lies.
+        model = cls.from_pretrained(tmp_path / "base", **fields)
+        adapted: Any = add_lora(model)
+        with torch.no_grad():
+            for name, parameter in adapted.named_parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter) * (0.5 if "lora" in name else 0.1))
+        adapted.eval()
+        save_model(tmp_path / "adapter", adapted, build_tokenizer(3))
+        with torch.no_grad():
+            torch.save(adapted(input_ids=IDS).logits, tmp_path / "logits")
+        return tmp_path
+
+    def check(self, folder: Path, model: Any) -> None:
+        with torch.no_grad():
+            found = model.eval()(input_ids=IDS).logits
+        torch.testing.assert_close(found, torch.load(folder / "logits"))
+
+    def test_loads_with_its_base(self, folder: Path, several: bool) -> None:
+        assert is_adapter(folder / "adapter") and not is_adapter(folder / "base")
+        assert (folder / "adapter" / "adapter_model.safetensors").stat().st_size < 20_000
+        self.check(folder, load_classifier(folder / "adapter"))
+
+    def test_is_merged_into_a_whole_model_of_the_same_logits(self, folder: Path, several: bool) -> None:
+        merge_adapter(folder / "adapter")
+        assert not is_adapter(folder / "adapter") and (folder / "adapter" / "model.safetensors").exists()
+        assert not list((folder / "adapter").glob("adapter_*"))
+        model = load_classifier(folder / "adapter")
+        assert type(model).__name__.startswith("BarcodeBertFor")
+        self.check(folder, model)
+
+    def test_peft_loads_one_of_one_rank_by_itself(self, folder: Path, several: bool) -> None:
+        if several:
+            pytest.skip("of several ranks, `load_classifier` loads it: peft does not know the tree")
+        self.check(folder, AutoPeftModelForSequenceClassification.from_pretrained(folder / "adapter", num_labels=5))
+
+    @pytest.mark.slow  # a Python of its own, whose clients ask the local Hub
+    def test_loads_from_the_hub(self, folder: Path, several: bool, hub: LocalHub, tmp_path: Path) -> None:
+        repo = f"tester/adapter-{several}".lower()
+        api = hub.api()
+        for name in ("base", "adapter"):
+            api.create_repo(f"{repo}-{name}")
+        config = folder / "adapter" / "adapter_config.json"
+        config.write_text(config.read_text().replace(str(folder / "base"), f"{repo}-base"))
+        for name in ("base", "adapter"):
+            api.upload_folder(repo_id=f"{repo}-{name}", folder_path=folder / name)
+        source = """
+        import sys, torch
+        from bioscan_hf.training.lora import load_classifier
+        model = load_classifier(sys.argv[1], revision="main").eval()
+        ids = torch.arange(2, 34).reshape(4, 8)
+        with torch.no_grad():
+            torch.testing.assert_close(model(input_ids=ids).logits, torch.load(sys.argv[2]))
+        print(type(model).__name__)
+        """
+        home = tmp_path / "home"
+        home.mkdir()
+        assert "Peft" in hub.run(source, home, f"{repo}-adapter", str(folder / "logits")).stdout
