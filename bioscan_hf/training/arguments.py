@@ -51,7 +51,9 @@ class TrainingArguments:
     attn_implementation: Literal["sdpa", "eager"] = setting(
         "Code of the attention: sdpa is fast on GPUs; eager may be faster on a CPU with bf16.", "sdpa"
     )
-    mixed_precision: Literal["no", "bf16", "fp16"] = setting("Arithmetic of the model; fp16 needs a GPU.", "no")
+    mixed_precision: Literal["no", "bf16", "fp16"] | None = setting(
+        "Arithmetic of the model; fp16 needs a GPU. By default what `accelerate launch` was told, else no.", None
+    )
     seed: int = setting("Seed of weights, order, masking and dropout.", 0, minimum=0)
     deterministic: bool = setting("Refuse GPU operations whose result may vary from run to run.", False)
     num_workers: int = setting("Processes that prepare batches.", 0, minimum=0, advanced=True)

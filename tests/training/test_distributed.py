@@ -13,6 +13,8 @@ from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
+from bioscan_hf import build_tokenizer
+from bioscan_hf.hub.push import save_model
 from bioscan_hf.training.checkpoints import (
     find_checkpoints,
     load_optimizer,
@@ -24,6 +26,7 @@ from bioscan_hf.training.checkpoints import (
 )
 from tests.training.made_runs import (
     ended,
+    finetuning,
     pretraining,
     process_environments,
     run_program,
@@ -77,6 +80,20 @@ def test_two_processes_train_what_one_does_and_one_can_go_on(
     one = words_of(pretraining(table, output, **RUN, batch_size=8))
     assert run_program([*one, "--resume"], log) == 0, log.read_text()
     check_same(history(output / "history.json"), alone)
+
+
+def test_two_processes_fine_tune_and_average_what_one_does(table: Path, tmp_path: Path) -> None:
+    save_model(tmp_path / "base", tiny_model(dropout=0.0), build_tokenizer(3))
+    log = tmp_path / "log"
+    options: dict[str, Any] = {"rank": "genus,species", "ema_decay": 0.8, "eval_strategy": "steps", "eval_steps": 3}
+    one, two = (
+        words_of(finetuning(table, tmp_path / "base", tmp_path / str(size), batch_size=size, **options))
+        for size in (8, 4)
+    )
+    assert run_program(one, log) == 0 and run_together(two, log) == [0, 0], log.read_text()
+    expected = history(tmp_path / "8" / "history.json")
+    assert "eval_accuracy_genus" in expected[2]
+    check_same(history(tmp_path / "4" / "history.json"), expected)
 
 
 def by_torchrun(words: list[str], *, signal_at: str = "") -> str:
