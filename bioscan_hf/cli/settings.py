@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bioscan_hf.training.settings import make_settings, setting_types
+from bioscan_hf.training.settings import MissingSettingError, make_settings, setting_types
 
 
 def command_of(cls: type, function: Callable[[Any], None]) -> Callable[..., None]:
@@ -25,7 +25,11 @@ def command_of(cls: type, function: Callable[[Any], None]) -> Callable[..., None
 
     def command(**flags: Any) -> None:
         config = flags.pop("config")
-        function(make_settings(cls, flags, config))
+        try:
+            settings: Any = make_settings(cls, flags, config)
+        except MissingSettingError as error:
+            raise typer.BadParameter(str(error)) from error
+        function(settings)
 
     fields = {field.name: field for field in dataclasses.fields(cls)}
     # Required ones first, then those of the command itself.
@@ -54,12 +58,14 @@ def _parameter(name: str, kind: Any, field: dataclasses.Field[Any], panel: str) 
     annotation: Any = Literal[kind.choices] if kind.choices else kind.kind
     bounds = field.metadata["bounds"]
     required = _required(field)
-    shown: bool | str = False if required or field.default is None else str(field.default)
-    if kind.kind is bool:
-        shown = "yes" if field.default else "no"
+    default = ""
+    if not required and field.default is not None:
+        shown = ("yes" if field.default else "no") if kind.kind is bool else field.default
+        default = f" (default: {shown})"
     option = typer.Option(
-        help=field.metadata["help"],
-        show_default=shown,
+        # typer would show that the default is None: that it was not given.
+        help=field.metadata["help"] + default,
+        show_default=False,
         min=bounds.get("at least"),
         max=bounds.get("at most"),
         rich_help_panel="Required" if required else panel,

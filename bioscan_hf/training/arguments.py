@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from huggingface_hub.errors import StrictDataclassError
+
 from bioscan_hf.data.features import RANKS
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
 from bioscan_hf.training.settings import check_settings, setting
@@ -174,18 +176,19 @@ class PretrainingArguments(TrainingArguments, DataArguments, OutputArguments):
         Raises:
             ValueError: If sizes do not fit together.
         """
-        return BarcodeBertConfig(
-            kmer_size=self.kmer_size,
-            hidden_size=self.hidden_size,
-            num_hidden_layers=self.num_hidden_layers,
-            num_attention_heads=self.num_attention_heads,
-            intermediate_size=self.intermediate_size,
-            decoder_num_hidden_layers=self.decoder_num_hidden_layers,
-            max_nucleotides=self.max_nucleotides,
-            max_position_embeddings=max(512, -(-self.max_nucleotides // self.kmer_size)),
-            hidden_dropout_prob=self.dropout,
-            attention_probs_dropout_prob=self.dropout,
+        names = (
+            *("kmer_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+            *("decoder_num_hidden_layers", "max_nucleotides"),
         )
+        try:
+            return BarcodeBertConfig(
+                **{name: getattr(self, name) for name in names},
+                max_position_embeddings=max(512, -(-self.max_nucleotides // self.kmer_size)),
+                hidden_dropout_prob=self.dropout,
+                attention_probs_dropout_prob=self.dropout,
+            )
+        except StrictDataclassError as error:
+            raise ValueError(str(error.__cause__ or error)) from error
 
 
 @dataclass(frozen=True)

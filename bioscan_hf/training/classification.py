@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import PreTrainedModel
 
 from bioscan_hf.data.collators import BarcodeAugmentation, LabelledKmerCollator
 from bioscan_hf.evaluation.encoders.base import check_barcodes
+from bioscan_hf.hub.eval_results import is_hub_id
 from bioscan_hf.models.barcodebert.modeling_barcodebert import (
     BarcodeBertForSequenceClassification,
     BarcodeBertForTaxonomicClassification,
@@ -125,6 +127,10 @@ def _load(arguments: FinetuningArguments, targets: Targets) -> tuple[PreTrainedM
     """The encoder with a new classifier, and whether the statistics of its embedding are new, too."""
     several = len(targets.ranks) > 1
     cls = BarcodeBertForTaxonomicClassification if several else BarcodeBertForSequenceClassification
+    if not Path(arguments.model).exists() and not is_hub_id(arguments.model):
+        raise FileNotFoundError(
+            f"No such folder: '{arguments.model}'; expected that of a BarcodeBERT, or a repository on the Hub."
+        )
     fields: dict[str, Any] = targets.as_config()
     fields |= {name: value for name in ("pooling", "embedding_norm") if (value := getattr(arguments, name)) is not None}
     try:
@@ -137,6 +143,8 @@ def _load(arguments: FinetuningArguments, targets: Targets) -> tuple[PreTrainedM
                 ignore_mismatched_sizes=True,  # a classifier of other taxa
                 **fields,
             )
+    except StrictDataclassError as error:
+        raise ValueError(f"'{arguments.model}' is no BarcodeBERT: {error.__cause__ or error}") from error
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise OSError(f"The model '{arguments.model}' cannot be loaded ({reason}).") from error

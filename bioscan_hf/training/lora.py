@@ -100,7 +100,9 @@ def load_classifier(folder: str | Path, **options: Any) -> Any:
     base = PeftConfig.from_pretrained(str(folder), **options).base_model_name_or_path
     with quiet_loading():
         # The base model's own configuration has other labels than the adapter's.
-        whole = AutoModelForSequenceClassification.from_pretrained(base, config=config, ignore_mismatched_sizes=True)
+        whole = AutoModelForSequenceClassification.from_pretrained(
+            base, config=config, ignore_mismatched_sizes=True, token=options.get("token")
+        )
         return PeftModel.from_pretrained(whole, str(folder), **options)
 
 

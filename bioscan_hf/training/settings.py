@@ -105,6 +105,10 @@ def _why_wrong(value: Any, kind: SettingType, bounds: Mapping[str, float]) -> st
     return " and ".join(f"{word} {bound}" for word, bound in bounds.items())
 
 
+class MissingSettingError(ValueError):
+    """A setting without a default was not given."""
+
+
 def make_settings(cls: type[_Settings], flags: Mapping[str, Any], config: Path | None = None) -> _Settings:
     """Make settings of flags and a file; a flag wins over the file.
 
@@ -126,7 +130,7 @@ def make_settings(cls: type[_Settings], flags: Mapping[str, Any], config: Path |
     ]
     if required:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in required)
-        raise ValueError(f"{names} must be given{'' if config is None else f', here or in {config}'}.")
+        raise MissingSettingError(f"{names} must be given{'' if config is None else f', here or in {config}'}.")
     return cls(**given)
 
 

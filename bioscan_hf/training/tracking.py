@@ -29,7 +29,7 @@ def make_accelerator(arguments: TrainingArguments) -> Accelerator:
     """
     tracker = None if arguments.report_to == "none" else arguments.report_to
     if tracker is not None and find_spec(tracker) is None:
-        raise ImportError(f"`report_to={tracker!r}` needs {tracker}: `pip install 'bioscan-hf[tracking]'`.")
+        raise ImportError(f"`report_to={tracker!r}` needs {tracker}: `pip install {tracker}`.")
     if arguments.mixed_precision == "fp16" and not torch.cuda.is_available():
         raise ValueError("`mixed_precision='fp16'` needs a GPU; on a CPU use 'bf16' or 'no'.")
     if arguments.deterministic:

@@ -3,7 +3,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub.errors import StrictDataclassError
 
 from bioscan_hf.training.arguments import FinetuningArguments, PretrainingArguments, TrainingArguments
 
@@ -88,7 +87,7 @@ def test_sizes_make_the_configuration_of_the_paper() -> None:
 
 
 def test_sizes_that_do_not_fit_together_are_refused() -> None:
-    with pytest.raises(StrictDataclassError, match="`hidden_size` must be a multiple of `num_attention_heads`"):
+    with pytest.raises(ValueError, match="`hidden_size` must be a multiple of `num_attention_heads`"):
         PretrainingArguments(**DATA, hidden_size=10, num_attention_heads=3).config()
 
 

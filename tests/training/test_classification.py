@@ -195,5 +195,5 @@ def test_what_is_no_barcodebert_is_refused(table: Path, model: Path, tmp_path: P
     save_tensors(tmp_path / "other" / "model.safetensors", {f"roberta.{name}": weights[name] for name in weights})
     with pytest.raises(ValueError, match=r"other' is no BarcodeBERT: it lacks \['bert\.embeddings"):
         task(table, tmp_path / "other")
-    with pytest.raises(OSError, match=r"The model '.*nothing' cannot be loaded \("):
+    with pytest.raises(FileNotFoundError, match=r"No such folder: '.*nothing'; expected that of a BarcodeBERT"):
         task(table, tmp_path / "nothing")

@@ -302,7 +302,7 @@ class TaxonomicClassifierOutput(ModelOutput):
     """Output of `BarcodeBertForTaxonomicClassification`.
 
     Attributes:
-        loss: Mean, over the ranks with a label, of the mean negative log-probability of the labels, in nats.
+        loss: Mean negative log-probability of the labels, over specimens and ranks, in nats.
         logits: Scores of the leaves of the tree, (batch, leaves).
         log_probabilities: Per rank, in the order of `config.ranks`: log-probabilities of its taxa, (batch, taxa).
         hidden_states: As in `BertModel`.
@@ -377,8 +377,10 @@ class BarcodeBertForTaxonomicClassification(_BarcodeBertHead):
         ranks = tuple(_log_sums(leaves, own, count) for own, count in zip(self.classes, self.counts, strict=True))
         loss = None
         if labels is not None:
-            losses = torch.stack([_mean_loss(rank, own) for rank, own in zip(ranks, labels.unbind(1), strict=True)])
-            loss = losses.sum() / (labels >= 0).any(dim=0).sum().clamp(min=1)
+            # Every label counts the same, so that a rank with few labels does not outweigh the others.
+            counts = (labels >= 0).sum(dim=0)
+            means = torch.stack([_mean_loss(rank, own) for rank, own in zip(ranks, labels.unbind(1), strict=True)])
+            loss = (means * counts.to(means)).sum() / counts.sum().clamp(min=1).to(means)
         return TaxonomicClassifierOutput(
             loss=loss,
             logits=logits,

@@ -80,9 +80,7 @@ def test_random_trees(taxonomy: dict[str, Any], data: st.DataObject) -> None:
     for i, (found, expected) in enumerate(zip(outputs.log_probabilities, naive, strict=True)):
         torch.testing.assert_close(found.double().exp(), expected, atol=1e-5, rtol=1e-4)
         assert (found <= 0).all()
-        values = [-expected[n, row[i]].log() for n, row in enumerate(rows) if row[i] >= 0]
-        if values:
-            losses.append(torch.stack(values).mean())
+        losses += [-expected[n, row[i]].log() for n, row in enumerate(rows) if row[i] >= 0]
     expected_loss = torch.stack(losses).mean() if losses else torch.zeros((), dtype=torch.double)
     torch.testing.assert_close(outputs.loss.double(), expected_loss, atol=1e-5, rtol=1e-5)
     outputs.loss.backward()
@@ -106,8 +104,10 @@ def test_gradient_of_the_loss() -> None:
     outputs = model(**tokens(), labels=labels)
     naive = naive_probabilities(outputs.logits, TAXONOMY)
     losses = [
-        -torch.stack([rank[n, label].log() for n, label in enumerate(own.tolist()) if label >= 0]).mean()
+        -rank[n, label].log()
         for rank, own in zip(naive, labels.unbind(1), strict=True)
+        for n, label in enumerate(own.tolist())
+        if label >= 0
     ]
     expected = torch.autograd.grad(torch.stack(losses).mean(), model.score.weight, retain_graph=True)[0]
     found = torch.autograd.grad(outputs.loss, model.score.weight)[0]
