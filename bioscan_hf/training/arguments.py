@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.errors import StrictDataclassError
 
@@ -107,6 +107,9 @@ class DataArguments:
     train_split: str | None = setting("Split, or sum as train+val, to train on.", None)
     eval_split: str | None = setting("Split, or sum, to evaluate with during training.", None)
     max_eval_samples: int | None = setting("Evaluate with this many specimens of it, drawn at random.", None, minimum=1)
+    eval_probe: bool = setting(
+        "Also evaluate 1-NN accuracy: species of val, and genus of val_unseen, with the keys in train.", False
+    )
     whitening: float = setting(
         "At the end, make the variances of the embedding more alike: 0 not, 0.5 half, 1 fully; uses no labels.",
         0.0,
@@ -138,30 +141,61 @@ class OutputArguments:
 
 
 @dataclass(frozen=True)
-class PretrainingArguments(TrainingArguments, DataArguments, OutputArguments):
-    """How to pretrain. Sizes without a remark are those of the model "8-4-4" of the BIOSCAN-5M paper."""
+class SizeArguments:
+    """Sizes of a new model; by default those of the model "8-4-4" of the BIOSCAN-5M paper."""
+
+    panel: ClassVar[str] = "Sizes of a new model"
+
+    kmer_size: int = setting("Letters in a token.", 8, minimum=1, maximum=10)
+    hidden_size: int = setting("Width of the model, and of the embeddings.", 768, minimum=1)
+    num_hidden_layers: int = setting(
+        "Layers of the encoder; with 0, an embedding is the mean of those of its k-mers.", 4, minimum=0
+    )
+    num_attention_heads: int = setting("Heads of each layer.", 4, minimum=1)
+    intermediate_size: int = setting("Width of the feed-forward part of each layer.", 3072, minimum=1)
+    max_nucleotides: int = setting("Letters of a barcode that are read.", 660, minimum=1)
+    dropout: float = setting("Chance of dropping an activation.", 0.1, minimum=0, below=1)
+
+    def config(self, **fields: Any) -> BarcodeBertConfig:
+        """Configuration of a model of these sizes.
+
+        Args:
+            **fields: Others of its fields.
+
+        Raises:
+            ValueError: If sizes do not fit together.
+        """
+        names = (
+            *("kmer_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+            "max_nucleotides",
+        )
+        try:
+            return BarcodeBertConfig(
+                **{name: getattr(self, name) for name in names},
+                max_position_embeddings=max(512, -(-self.max_nucleotides // self.kmer_size)),
+                hidden_dropout_prob=self.dropout,
+                attention_probs_dropout_prob=self.dropout,
+                **fields,
+            )
+        except StrictDataclassError as error:
+            raise ValueError(str(error.__cause__ or error)) from error
+
+
+@dataclass(frozen=True)
+class PretrainingArguments(TrainingArguments, DataArguments, OutputArguments, SizeArguments):
+    """How to pretrain."""
 
     panel: ClassVar[str] = "Model and objective"
 
     objective: Literal["masked_lm", "mae"] = setting(
         "Predict masked k-mers by the encoder itself, or, as BarcodeMAE, by a decoder on top of it.", "masked_lm"
     )
-    kmer_size: int = setting("Letters in a token.", 8, minimum=1, maximum=10)
-    hidden_size: int = setting("Width of the model, and of the embeddings.", 768, minimum=1)
-    num_hidden_layers: int = setting("Layers of the encoder.", 4, minimum=1)
-    num_attention_heads: int = setting("Heads of each layer.", 4, minimum=1)
-    intermediate_size: int = setting("Width of the feed-forward part of each layer.", 3072, minimum=1)
     decoder_num_hidden_layers: int = setting("Layers of the decoder of BarcodeMAE.", 2, minimum=1)
-    max_nucleotides: int = setting("Letters of a barcode that are read.", 660, minimum=1)
-    dropout: float = setting("Chance of dropping an activation.", 0.1, minimum=0, below=1)
     mlm_probability: float = setting("Chance of a k-mer to be masked.", 0.5, above=0, below=1)
     span_length: int = setting("K-mers that are masked together; the paper masks each on its own.", 1, minimum=1)
     # The reference's loss is over all k-mers; over the masked ones only is BERT's, and faster.
     label_visible: bool = setting("Predict visible k-mers, too, as the reference does; not with mae.", False)
     random_offset: bool = setting("Start barcodes at a random letter, 0 to k - 1.", True)
-    eval_probe: bool = setting(
-        "Also evaluate 1-NN accuracy: species of val, and genus of val_unseen, with the keys in train.", False
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -170,34 +204,14 @@ class PretrainingArguments(TrainingArguments, DataArguments, OutputArguments):
         if self.objective == "mae" and self.label_visible:
             raise ValueError("`label_visible` is for 'masked_lm'; BarcodeMAE predicts masked k-mers only.")
 
-    def config(self) -> BarcodeBertConfig:
-        """Configuration of the model.
-
-        Raises:
-            ValueError: If sizes do not fit together.
-        """
-        names = (
-            *("kmer_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
-            *("decoder_num_hidden_layers", "max_nucleotides"),
-        )
-        try:
-            return BarcodeBertConfig(
-                **{name: getattr(self, name) for name in names},
-                max_position_embeddings=max(512, -(-self.max_nucleotides // self.kmer_size)),
-                hidden_dropout_prob=self.dropout,
-                attention_probs_dropout_prob=self.dropout,
-            )
-        except StrictDataclassError as error:
-            raise ValueError(str(error.__cause__ or error)) from error
-
 
 @dataclass(frozen=True)
-class FinetuningArguments(TrainingArguments, DataArguments, OutputArguments):
+class FinetuningArguments(TrainingArguments, DataArguments, OutputArguments, SizeArguments):
     """How to fine-tune. The defaults are those of BarcodeBERT's `finetuning.py`, unless it is said."""
 
     panel: ClassVar[str] = "Model and objective"
 
-    model: str = setting("Folder or repository of a BarcodeBERT.")
+    model: str | None = setting("Folder or repository of a BarcodeBERT; by default a new one.", None)
     model_revision: str | None = setting("Branch, tag or commit of the model's repository.", None)
     rank: str = setting("Rank to name, or several, as family,genus,species, that then never contradict.", "species")
     method: Literal["full", "linear", "lora"] = setting(
@@ -225,6 +239,8 @@ class FinetuningArguments(TrainingArguments, DataArguments, OutputArguments):
             raise ValueError(f"`rank` must be some of {list(RANKS)}, with commas between; got {self.rank!r}.")
         if self.whitening and self.method == "lora" and not self.merge_adapter:
             raise ValueError("`whitening` of a model with adapters needs `merge_adapter`.")
+        if self.model is None and self.method != "full":
+            raise ValueError(f"The method {self.method!r} needs a `model`: a new one has nothing to keep.")
         if self.merge_adapter and self.method != "lora":
             raise ValueError("`merge_adapter` is for the method 'lora'.")
         if self.streaming:

@@ -28,6 +28,7 @@ from bioscan_hf.training.batches import Rows
 from bioscan_hf.training.evaluating import shares, sums
 from bioscan_hf.training.lora import add_lora, merge_adapter, quiet_loading
 from bioscan_hf.training.predictions import measure_classifier, rank_scores
+from bioscan_hf.training.probes import VALIDATION_PROBES, load_probed, probe_accuracies
 from bioscan_hf.training.specimens import evaluation_specimens, training_specimens
 from bioscan_hf.training.targets import LABELS, UNLABELLED, Targets
 from bioscan_hf.training.task import Task
@@ -47,6 +48,7 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
     with accelerator.main_process_first():
         loaded = training_specimens(arguments, columns, "train")
         validation = evaluation_specimens(arguments, columns, "val")
+        probed = load_probed(arguments, VALIDATION_PROBES) if arguments.eval_probe else None
     assert isinstance(loaded, Dataset)
     targets = Targets.of(loaded, arguments.ranks)
     examples = targets.label(loaded, only_labelled=True)
@@ -58,11 +60,10 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
     augmented = BarcodeAugmentation(
         encoder, arguments.random_offset, arguments.mask_probability, max_crop=arguments.max_crop
     )
+    labelled = None if validation is None else targets.label(validation, only_labelled=True, known=False)
     evaluate = None
-    if validation is not None:
-        labelled = targets.label(validation, only_labelled=True, known=False)
-        if len(labelled):
-            evaluate = partial(_evaluate, accelerator, labelled, plain, arguments)
+    if labelled or probed is not None:
+        evaluate = partial(_evaluate, accelerator, labelled or None, probed, plain, arguments)
     trained, frozen = _freeze(model, arguments, learns_norm=learns_norm)
     return Task(
         model=trained,
@@ -83,7 +84,7 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
             "examples": len(examples),
             "example_name": "specimens",
             "labels": arguments.ranks,
-            "base_model": None if Path(arguments.model).exists() else arguments.model,
+            "base_model": None if arguments.model is None or Path(arguments.model).exists() else arguments.model,
         },
     )
 
@@ -127,12 +128,17 @@ def _load(arguments: FinetuningArguments, targets: Targets) -> tuple[PreTrainedM
     """The encoder with a new classifier, and whether the statistics of its embedding are new, too."""
     several = len(targets.ranks) > 1
     cls = BarcodeBertForTaxonomicClassification if several else BarcodeBertForSequenceClassification
+    fields: dict[str, Any] = targets.as_config()
+    fields |= {name: value for name in ("pooling", "embedding_norm") if (value := getattr(arguments, name)) is not None}
+    if arguments.model is None:
+        new_one: PreTrainedModel = cls._from_config(
+            arguments.config(**fields), attn_implementation=arguments.attn_implementation
+        )
+        return new_one, True
     if not Path(arguments.model).exists() and not is_hub_id(arguments.model):
         raise FileNotFoundError(
             f"No such folder: '{arguments.model}'; expected that of a BarcodeBERT, or a repository on the Hub."
         )
-    fields: dict[str, Any] = targets.as_config()
-    fields |= {name: value for name in ("pooling", "embedding_norm") if (value := getattr(arguments, name)) is not None}
     try:
         with quiet_loading():
             found: Any = cls.from_pretrained(
@@ -158,12 +164,23 @@ def _load(arguments: FinetuningArguments, targets: Targets) -> tuple[PreTrainedM
 
 
 def _evaluate(
-    accelerator: Accelerator, specimens: Dataset, collate: _Collate, arguments: FinetuningArguments, model: nn.Module
+    accelerator: Accelerator,
+    specimens: Dataset | None,
+    probed: Dataset | None,
+    collate: _Collate,
+    arguments: FinetuningArguments,
+    model: nn.Module,
 ) -> dict[str, float]:
     """Loss, and per rank the accuracy over the specimens that have a label; a taxon that is not known is an error."""
+    metrics: dict[str, float] = {}
+    if probed is not None:
+        bare: Any = accelerator.unwrap_model(model)
+        metrics |= probe_accuracies(bare, probed, VALIDATION_PROBES, arguments.batch_size)
+    if specimens is None:
+        return metrics
     batches = shares(specimens, collate, batch_size=arguments.batch_size, accelerator=accelerator)
     loss, count, *rest = sums(model, batches, _judge, accelerator)
-    metrics = {"loss": loss / max(count, 1)}
+    metrics["loss"] = loss / max(count, 1)
     for rank, right, labelled in zip(arguments.ranks, rest[::2], rest[1::2], strict=True):
         metrics[f"accuracy_{rank}"] = right / max(labelled, 1)
     return metrics

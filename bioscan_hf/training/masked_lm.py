@@ -16,14 +16,13 @@ from torch import nn
 from bioscan_hf.data.barcodes import barcode_hashes
 from bioscan_hf.data.collators import MaskedKmerCollator
 from bioscan_hf.evaluation.encoders.base import check_barcodes
-from bioscan_hf.evaluation.probing import Probe
 from bioscan_hf.hub.cards import chance_loss
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM, BarcodeMAE
 from bioscan_hf.tokenization.kmer import KmerEncoder, tokenizer_for
 from bioscan_hf.training.arguments import PretrainingArguments
 from bioscan_hf.training.batches import Rows
 from bioscan_hf.training.evaluating import shares, sums
-from bioscan_hf.training.probes import load_probed, measure_encoder, probe_accuracies
+from bioscan_hf.training.probes import VALIDATION_PROBES, load_probed, measure_encoder, probe_accuracies
 from bioscan_hf.training.specimens import evaluation_specimens, training_specimens
 from bioscan_hf.training.task import Task
 from bioscan_hf.training.whitening import whiten_folder
@@ -33,11 +32,6 @@ PRETRAINING_SPLITS = "pretrain+other_heldout"
 VALIDATION_SPLITS = "val+val_unseen"
 _COLUMNS = ["processid", "dna_barcode"]
 _OBJECTIVES = {"masked_lm": BarcodeBertForMaskedLM, "mae": BarcodeMAE}
-# Asked during training, of the splits that are for choosing; the final results are of the test splits.
-VALIDATION_PROBES = (
-    Probe("1nn_species", "species", "val"),
-    Probe("1nn_genus_unseen", "genus", "val_unseen"),
-)
 
 
 def pretraining_task(arguments: PretrainingArguments, accelerator: Accelerator) -> Task:
@@ -47,7 +41,7 @@ def pretraining_task(arguments: PretrainingArguments, accelerator: Accelerator) 
         FileNotFoundError: If there are no such data.
         ValueError: If the data or the sizes are not what they should be.
     """
-    config = arguments.config()
+    config = arguments.config(decoder_num_hidden_layers=arguments.decoder_num_hidden_layers)
     # One process prepares a cache, the others open it.
     with accelerator.main_process_first():
         examples = training_specimens(arguments, _COLUMNS, PRETRAINING_SPLITS)

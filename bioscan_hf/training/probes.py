@@ -17,6 +17,11 @@ from bioscan_hf.evaluation.results import Result
 from bioscan_hf.training.arguments import DataArguments
 
 BASELINE = "kmer:4"
+# Asked during training, of the splits that are for choosing; the final results are of the test splits.
+VALIDATION_PROBES = (
+    Probe("1nn_species", "species", "val"),
+    Probe("1nn_genus_unseen", "genus", "val_unseen"),
+)
 
 
 def load_probed(arguments: DataArguments, probes: Sequence[Probe]) -> Dataset | None:

@@ -145,7 +145,7 @@ def _check_push(arguments: RunArguments) -> None:
     check_can_push(arguments.push_to_hub)
     if not isinstance(arguments, FinetuningArguments) or arguments.method != "lora" or arguments.merge_adapter:
         return
-    if Path(arguments.model).exists():
+    if arguments.model is not None and Path(arguments.model).exists():
         raise ValueError(
             f"An adapter on the Hub needs its base model there, and '{arguments.model}' is a folder. Push that first "
             "and give its repository as --model, or write a whole model by --merge-adapter."
