@@ -77,6 +77,7 @@ def test_block(
         official: LocalHub = request.getfixturevalue("official")
         official.run(source, files)
         return
-    monkeypatch.chdir(files)
+    # The card of a model speaks of the folder in which it lies.
+    monkeypatch.chdir(page.parent if page.parent.parent.name == "pretrained" else files)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(files / "cache"))
     exec(code, {"__name__": "__main__"})

@@ -55,8 +55,13 @@ def embed(
         int | None, typer.Option(help="Barcodes in a forward pass.", min=1, show_default="32, on a GPU 256")
     ] = None,
     reading_frames: Annotated[
-        int, typer.Option(help="Average over this many starts; k makes it independent of the first letter.", min=1)
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="Average over this many starts; k makes it independent of the first letter.",
+            min=1,
+            show_default="as the model says, mostly 1",
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …", show_default="GPU if there is one")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the model.")] = None,
     trust_remote_code: Annotated[

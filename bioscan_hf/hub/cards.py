@@ -84,7 +84,7 @@ def training_card(
         limits: What it must not be used for.
         version: Version of this package.
         reading_frames: With how many reading frames nearest neighbours were measured (see `embed`).
-        data_license: Licence of the data.
+        data_license: Where the data come from, and their licence.
         picture: File name of the training curves, in the model's folder.
 
     Returns:

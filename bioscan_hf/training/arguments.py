@@ -116,9 +116,6 @@ class DataArguments:
         minimum=0,
         maximum=1,
     )
-    reading_frames: int = setting(
-        "In the final measurement, average embeddings over this many starts of a barcode.", 1, minimum=1, advanced=True
-    )
     streaming: bool = setting(
         "Read the data while training, from where they lie, without preparing a cache; repeats are not left out then.",
         False,
@@ -138,6 +135,9 @@ class OutputArguments:
         "Repository on the Hub for the model; each checkpoint goes to a branch of its name.", None, advanced=True
     )
     private: bool = setting("Make a new repository private.", False, advanced=True)
+    data_credit: str | None = setting(
+        "Where the data come from, and under which licence; stands in the card.", None, advanced=True
+    )
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,12 @@ class SizeArguments:
     )
     num_attention_heads: int = setting("Heads of each layer.", 4, minimum=1)
     intermediate_size: int = setting("Width of the feed-forward part of each layer.", 3072, minimum=1)
+    reading_frames: int | None = setting(
+        "Starts of a barcode over which its embedding is the mean; k makes it independent of the first letter. Stands "
+        "in the model's configuration; by default as the given model has it, else 1.",
+        None,
+        minimum=1,
+    )
     max_nucleotides: int = setting("Letters of a barcode that are read.", 660, minimum=1)
     dropout: float = setting("Chance of dropping an activation.", 0.1, minimum=0, below=1)
 
@@ -175,7 +181,7 @@ class SizeArguments:
                 max_position_embeddings=max(512, -(-self.max_nucleotides // self.kmer_size)),
                 hidden_dropout_prob=self.dropout,
                 attention_probs_dropout_prob=self.dropout,
-                **fields,
+                **{"reading_frames": self.reading_frames or 1, **fields},
             )
         except StrictDataclassError as error:
             raise ValueError(str(error.__cause__ or error)) from error

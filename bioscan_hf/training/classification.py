@@ -77,7 +77,7 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
         finish=partial(_finish, arguments, type(model), examples),
         card={
             "head": "adapter" if arguments.method == "lora" and not arguments.merge_adapter else "classifier",
-            "reading_frames": arguments.reading_frames,
+            "reading_frames": config.reading_frames,
         },
         facts={
             "objective": f"classification of {', '.join(arguments.ranks)} ({METHODS[arguments.method]})",
@@ -129,7 +129,11 @@ def _load(arguments: FinetuningArguments, targets: Targets) -> tuple[PreTrainedM
     several = len(targets.ranks) > 1
     cls = BarcodeBertForTaxonomicClassification if several else BarcodeBertForSequenceClassification
     fields: dict[str, Any] = targets.as_config()
-    fields |= {name: value for name in ("pooling", "embedding_norm") if (value := getattr(arguments, name)) is not None}
+    fields |= {
+        name: value
+        for name in ("pooling", "embedding_norm", "reading_frames")
+        if (value := getattr(arguments, name)) is not None
+    }
     if arguments.model is None:
         new_one: PreTrainedModel = cls._from_config(
             arguments.config(**fields), attn_implementation=arguments.attn_implementation

@@ -77,7 +77,7 @@ def pretraining_task(arguments: PretrainingArguments, accelerator: Accelerator) 
         chance=chance_loss(config.kmer_size),
         card={
             "head": arguments.objective,
-            "reading_frames": arguments.reading_frames,
+            "reading_frames": config.reading_frames,
         },
         facts={
             "objective": "masked language modelling" if arguments.objective == "masked_lm" else "BarcodeMAE",

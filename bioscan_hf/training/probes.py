@@ -71,7 +71,7 @@ def measure_encoder(arguments: DataArguments, folder: Path, command: str) -> lis
     if not probes or specimens is None:
         return []
     dataset, revision = describe_anywhere(arguments.data, arguments.splits)
-    encoders: list[Encoder] = [load_encoder(folder, reading_frames=arguments.reading_frames), load_encoder(BASELINE)]
+    encoders: list[Encoder] = [load_encoder(folder), load_encoder(BASELINE)]
     results = []
     for encoder in encoders:
         embeddings = embed(encoder, specimens)

@@ -231,6 +231,7 @@ def _write(
             title=name,
             version=__version__,
             picture=CURVES,
+            data_license=arguments.data_credit,
             summary=_summary(arguments, task),
             limits=_limits(arguments),
             **task.card,

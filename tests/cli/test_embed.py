@@ -82,7 +82,6 @@ def test_short_barcode_is_one_line_or_listed(
     ("words", "code", "message"),
     [
         (["embed", "a.csv", "--model", "kmer:3"], 2, "--output"),
-        (["embed", "a.csv", "--output", "E.parquet"], 2, "--model"),
         ([*WORDS, "--dtype", "float64"], 2, "--dtype"),
         ([*WORDS, "--reading-frames", "0"], 2, "--reading-frames"),
         ([*WORDS, "--executor", "slurm", "--time", "1:00:00"], 2, "needs --partition and --time"),

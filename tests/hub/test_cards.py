@@ -76,7 +76,7 @@ def test_card_tells_what_was_trained_and_measured(masked_lm: BarcodeBertForMaske
         "`AutoModelForMaskedLM` loads the pretraining head",
         results_markdown([OURS, BASELINE]),
         "Measured by `bioscan demo --seed 3`.",
-        "reading_frames=5",
+        "means over\n5 reading frames",
         "Masked language modelling, on 1,234 distinct barcodes of some data (revision `ba9876543210`).",
         "**Labels were not used**",
         "3.00 nats (guessing: 4.16)",
@@ -103,7 +103,7 @@ def test_card_tells_that_labels_were_used_and_which(masked_lm: BarcodeBertForMas
     )
     for expected in (
         "Classification of order, family and genus (full fine-tuning), on 1,234 specimens of bioscan-ml/BIOSCAN-5M",
-        "(revision `0123abcd`, licence: CC BY 3.0)",
+        "(revision `0123abcd`: CC BY 3.0)",
         "**Labels were used: order, family and genus.** Results on these are supervised",
         "- Loss over the last steps: 3.00 nats\n- Last evaluation, at step 2,000: loss 2, genus accuracy 0.9123\n"
         "- Duration: 1 h 2 min on 2 processes\n- Resumed once\n\n![Training curves](training.png)\n\n| argument",

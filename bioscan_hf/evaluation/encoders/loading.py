@@ -39,7 +39,7 @@ def load_encoder(
     *,
     precision: Precision = "float32",
     batch_size: int | None = None,
-    reading_frames: int = 1,
+    reading_frames: int | None = None,
     device: str | torch.device | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
@@ -52,7 +52,8 @@ def load_encoder(
             repository of a model: a BarcodeBERT, or another DNA model that transformers knows (see `HubEncoder`).
         precision: Of a model: `float32`, `bfloat16` or `int8` (see `ModelEncoder`).
         batch_size: Of a model: barcodes in a forward pass.
-        reading_frames: Of a model: starts over which a vector is the mean (see `ModelEncoder`).
+        reading_frames: Of a model: starts over which a vector is the mean (see `ModelEncoder`); by default as its
+            configuration says.
         device: Of a model: where it computes; by default a GPU if there is one.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Whether to run code in the repository of a model that needs its own.
@@ -112,8 +113,8 @@ class _Source(NamedTuple):
     tokenizer: Path | None
 
 
-def _refuse_options(spec: str | Path, precision: str, reading_frames: int) -> None:
-    if precision != "float32" or reading_frames != 1:
+def _refuse_options(spec: str | Path, precision: str, reading_frames: int | None) -> None:
+    if precision != "float32" or reading_frames is not None:
         raise ValueError(f"`precision` and `reading_frames` are for models; '{spec}' is none.")
 
 

@@ -32,7 +32,7 @@ class ModelEncoder(BarcodeEncoder):
         model: PreTrainedModel,
         *,
         precision: Precision = "float32",
-        reading_frames: int = 1,
+        reading_frames: int | None = None,
         batch_size: int | None = None,
         device: str | torch.device | None = None,
         name: str | None = None,
@@ -47,7 +47,7 @@ class ModelEncoder(BarcodeEncoder):
             reading_frames: The vector is the mean over this many starts: the barcode as it is, without its first
                 letter, without its first two … With k of them it hardly depends on the letter at which a barcode
                 starts, which differs between laboratories and shifts all k-mers. Starts after which too few letters
-                are left do not count.
+                are left do not count. By default what the model's configuration says, mostly 1.
             batch_size: Barcodes in a forward pass; by default 32 on a CPU, whose caches hold little more, else 256.
             device: Where to compute; by default where the model is.
             name: How tables and cards call it; by default where the model was loaded from, or its type.
@@ -61,7 +61,8 @@ class ModelEncoder(BarcodeEncoder):
                 raise ValueError(f"`{argument}` must be at least 1; got {value}.")
         self.model = in_precision(model, precision, device)
         self.precision = precision
-        self.reading_frames = reading_frames
+        by_default: int = getattr(model.config, "reading_frames", 1)
+        self.reading_frames = by_default if reading_frames is None else reading_frames
         self.batch_size = batch_size or (32 if self.model.device.type == "cpu" else 256)
         self.name = name or model.name_or_path or model.config.model_type
         self.revision = revision

@@ -37,6 +37,8 @@ class BarcodeBertConfig(BertConfig):
             without it, embeddings of a trained model hardly differ in direction, and a classifier on top of them learns
             slowly (the "BNNeck" of Luo et al. 2019, arXiv 1903.07071); or a linear map that is computed after training
             (`linear`), such as whitening (Su et al. 2021, arXiv 2103.15316).
+        reading_frames: Starts of a barcode over which bioscan_hf averages embeddings of this model, unless it is told
+            otherwise; `forward` itself reads one. With k of them the letter at which a barcode starts hardly matters.
         attend_to_padding: Whether padding is read as if it were k-mers, as the reference did until August 2024. The
             attention mask is ignored then.
         mlm_head: Head of `BarcodeBertForMaskedLM`: one linear layer to the 4**k k-mers (`linear`), or BERT's head over
@@ -58,6 +60,7 @@ class BarcodeBertConfig(BertConfig):
     vocab_size: int | None = None  # type: ignore[assignment]
     cls_token_id: int | None = None
     pooling: Literal["masked_mean", "mean", "cls"] = "masked_mean"
+    reading_frames: int = 1
     embedding_norm: Literal["none", "batch", "linear"] = "none"
     attend_to_padding: bool = False
     mlm_head: Literal["linear", "transform"] = "linear"

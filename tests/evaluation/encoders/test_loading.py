@@ -48,7 +48,7 @@ def test_baseline_and_files(tmp_path: Path) -> None:
 def test_what_is_no_encoder_is_refused(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    with pytest.raises(ValueError, match=r"(is no encoder|has no config.json).*expected 'kmer:4' for k-mer counts"):
+    with pytest.raises(ValueError, match=r"(is no encoder|has no config.json).*expected .*'kmer:4' for k-mer counts"):
         load_encoder(spec)
 
 
