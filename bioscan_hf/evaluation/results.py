@@ -65,7 +65,11 @@ def result_rows(results: Iterable[Result]) -> tuple[list[str], list[list[str]]]:
     benchmarks = list(dict.fromkeys((result.benchmark, result.metric, result.count) for result in results))
     values = {(result.benchmark, result.metric, result.model): f"{100 * result.value:.1f}" for result in results}
     rows = [
-        [f"{benchmark}, {metric} (%)", f"{count:,}", *(values.get((benchmark, metric, model), "-") for model in models)]
+        [
+            f"{benchmark}, {metric.replace('_', ' ')} (%)",
+            f"{count:,}",
+            *(values.get((benchmark, metric, model), "-") for model in models),
+        ]
         for benchmark, metric, count in benchmarks
     ]
     return ["", "queries", *models], rows

@@ -107,6 +107,9 @@ class DataArguments:
     train_split: str | None = setting("Split, or sum as train+val, to train on.", None)
     eval_split: str | None = setting("Split, or sum, to evaluate with during training.", None)
     max_eval_samples: int | None = setting("Evaluate with this many specimens of it, drawn at random.", None, minimum=1)
+    baselines: str = setting(
+        "Encoders, with commas between, that the final 1-NN probes compare the model with.", "kmer:4", advanced=True
+    )
     eval_probe: bool = setting(
         "Also evaluate 1-NN accuracy: species of val, and genus of val_unseen, with the keys in train.", False
     )

@@ -60,6 +60,7 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
     augmented = BarcodeAugmentation(
         encoder, arguments.random_offset, arguments.mask_probability, max_crop=arguments.max_crop
     )
+    how = METHODS[arguments.method] if arguments.model is not None else "from scratch"
     labelled = None if validation is None else targets.label(validation, only_labelled=True, known=False)
     evaluate = None
     if labelled or probed is not None:
@@ -71,7 +72,7 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
         examples=examples,
         collate=_Collate(LabelledKmerCollator(augmented)),
         evaluate=evaluate,
-        measure=partial(measure_classifier, arguments, targets, METHODS[arguments.method]),
+        measure=partial(measure_classifier, arguments, targets, how),
         config=config,
         frozen=frozen,
         finish=partial(_finish, arguments, type(model), examples),
@@ -80,7 +81,7 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
             "reading_frames": config.reading_frames,
         },
         facts={
-            "objective": f"classification of {', '.join(arguments.ranks)} ({METHODS[arguments.method]})",
+            "objective": f"classification of {', '.join(arguments.ranks)} ({how})",
             "examples": len(examples),
             "example_name": "specimens",
             "labels": arguments.ranks,

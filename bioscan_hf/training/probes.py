@@ -16,7 +16,6 @@ from bioscan_hf.evaluation.probing import PROBES, Probe, nearest_neighbour_accur
 from bioscan_hf.evaluation.results import Result
 from bioscan_hf.training.arguments import DataArguments
 
-BASELINE = "kmer:4"
 # Asked during training, of the splits that are for choosing; the final results are of the test splits.
 VALIDATION_PROBES = (
     Probe("1nn_species", "species", "val"),
@@ -56,7 +55,7 @@ def probe_accuracies(
 
 
 def measure_encoder(arguments: DataArguments, folder: Path, command: str) -> list[Result]:
-    """Answer `PROBES` with the model in a folder and, in the same run, with 4-mer counts.
+    """Answer `PROBES` with the model in a folder and, in the same run, with the baselines.
 
     Args:
         arguments: Where the specimens are.
@@ -71,7 +70,8 @@ def measure_encoder(arguments: DataArguments, folder: Path, command: str) -> lis
     if not probes or specimens is None:
         return []
     dataset, revision = describe_anywhere(arguments.data, arguments.splits)
-    encoders: list[Encoder] = [load_encoder(folder), load_encoder(BASELINE)]
+    baselines = [name.strip() for name in arguments.baselines.split(",") if name.strip()]
+    encoders: list[Encoder] = [load_encoder(folder), *map(load_encoder, baselines)]
     results = []
     for encoder in encoders:
         embeddings = embed(encoder, specimens)

@@ -247,8 +247,8 @@ def _summary(arguments: RunArguments, task: Task) -> str:
     config = task.config
     sizes = f"k = {config.kmer_size}, {config.num_hidden_layers} layers, hidden size {config.hidden_size}"
     simulated = " The specimens are simulated; nothing can be concluded about real insects."
-    verb = "pretrained" if isinstance(arguments, PretrainingArguments) else "fine-tuned to name specimens"
-    return f"A BarcodeBERT ({sizes}), {verb} on DNA barcodes (COI).{simulated if arguments.data == SAMPLE else ''}"
+    verb = "pretrained on" if isinstance(arguments, PretrainingArguments) else "trained to name specimens by"
+    return f"A BarcodeBERT ({sizes}), {verb} DNA barcodes (COI).{simulated if arguments.data == SAMPLE else ''}"
 
 
 def _limits(arguments: RunArguments) -> str:
