@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shlex
 import time
 import warnings
@@ -64,8 +65,11 @@ def save_model(
             adapted: Any = model
             base = adapted.get_base_model()
             # By it the Auto classes choose among the classifiers; a whole model sets it when it is saved.
-            base.config.architectures = [type(base).__name__]
-            base.config.save_pretrained(folder)
+            config = copy.deepcopy(base.config)
+            config.architectures = [type(base).__name__]
+            # The adapter fits the whole base model, in however few bits that was held while it was trained.
+            vars(config).pop("quantization_config", None)
+            config.save_pretrained(folder)
         elif model.config.model_type == "barcodebert":
             save_sentence_transformers_files(folder)
     except (OSError, SafetensorError) as error:

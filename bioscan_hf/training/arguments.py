@@ -229,6 +229,9 @@ class FinetuningArguments(TrainingArguments, DataArguments, OutputArguments, Siz
     lora_r: int = setting("Rank of the adapters (CLIBD's).", 4, minimum=1)
     lora_alpha: float | None = setting("Adapters are scaled by alpha / r.", None, above=0)
     lora_dropout: float = setting("Chance of dropping an input of an adapter.", 0.0, minimum=0, below=1)
+    quantization: Literal["none", "nf4"] = setting(
+        "With lora, hold the frozen weights in 4 bits while training (QLoRA, by bitsandbytes).", "none"
+    )
     merge_adapter: bool = setting("Write a whole model, with the adapters merged into it.", False)
     # The reference fine-tunes the mean over all positions, padding included, whatever it embeds with.
     pooling: Literal["masked_mean", "mean", "cls"] | None = setting(
@@ -250,6 +253,8 @@ class FinetuningArguments(TrainingArguments, DataArguments, OutputArguments, Siz
             raise ValueError("`whitening` of a model with adapters needs `merge_adapter`.")
         if self.model is None and self.method != "full":
             raise ValueError(f"The method {self.method!r} needs a `model`: a new one has nothing to keep.")
+        if self.quantization != "none" and self.method != "lora":
+            raise ValueError("`quantization` is for the method 'lora': only frozen weights can be quantised.")
         if self.merge_adapter and self.method != "lora":
             raise ValueError("`merge_adapter` is for the method 'lora'.")
         if self.streaming:

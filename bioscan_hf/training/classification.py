@@ -26,7 +26,7 @@ from bioscan_hf.tokenization.kmer import KmerEncoder, tokenizer_for
 from bioscan_hf.training.arguments import FinetuningArguments
 from bioscan_hf.training.batches import Rows
 from bioscan_hf.training.evaluating import shares, sums
-from bioscan_hf.training.lora import add_lora, merge_adapter, quiet_loading
+from bioscan_hf.training.lora import add_lora, four_bits, merge_adapter, quiet_loading
 from bioscan_hf.training.predictions import measure_classifier, rank_scores
 from bioscan_hf.training.probes import VALIDATION_PROBES, load_probed, probe_accuracies
 from bioscan_hf.training.specimens import evaluation_specimens, training_specimens
@@ -152,6 +152,7 @@ def _load(arguments: FinetuningArguments, targets: Targets) -> tuple[PreTrainedM
                 output_loading_info=True,
                 attn_implementation=arguments.attn_implementation,
                 ignore_mismatched_sizes=True,  # a classifier of other taxa
+                quantization_config=four_bits() if arguments.quantization == "nf4" else None,
                 **fields,
             )
     except StrictDataclassError as error:

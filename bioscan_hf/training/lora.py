@@ -5,11 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import file_exists
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging
 
 from bioscan_hf.hub.push import save_model
@@ -62,6 +69,18 @@ def add_lora(model: PreTrainedModel, *, r: int = 4, alpha: float | None = None, 
     with quiet_loading():
         adapted: PeftModel = get_peft_model(model, config)
     return adapted
+
+
+def four_bits() -> Any:
+    """How transformers is to quantise the frozen weights of a classifier: QLoRA's NF4 (Dettmers et al. 2023).
+
+    Raises:
+        ImportError: If bitsandbytes is not installed.
+    """
+    if find_spec("bitsandbytes") is None:
+        raise ImportError("`quantization='nf4'` needs bitsandbytes: `pip install 'bioscan-hf[qlora]'`.")
+    # The classifier is new, and trained whole.
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", llm_int8_skip_modules=["score"])
 
 
 def is_adapter(folder: Path) -> bool:

@@ -17,7 +17,7 @@ from bioscan_hf.training.provenance import differences
 
 RUN = "run.json"
 _FINISHED = "finished"
-_RUN_FILES = (RUN, "config.json", "adapter_config.json", checkpoints.MODEL)
+_MODEL_FILES = ("config.json", "adapter_config.json", checkpoints.MODEL)
 
 
 class RunFinished(Exception):
@@ -37,7 +37,7 @@ def open_folder(folder: Path, *, resume: bool) -> None:
     except OSError as error:
         raise OSError(f"Results cannot be written to '{folder}' ({error.strerror}); choose another folder.") from error
     found = [path.name for path in checkpoints.find_checkpoints(folder)]
-    found += [name for name in _RUN_FILES if (folder / name).exists()]
+    found += [name for name in _MODEL_FILES if (folder / name).exists()]
     if found and not resume:
         raise ValueError(
             f"'{folder}' holds a run already ({found[-1]}). Go on with it by --resume, or choose another --output."

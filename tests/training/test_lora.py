@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from peft import AutoPeftModelForSequenceClassification
 from transformers import (
     BertConfig,
@@ -24,9 +25,12 @@ from bioscan_hf import (
     build_tokenizer,
 )
 from bioscan_hf.hub.push import save_model
-from bioscan_hf.training.lora import TARGET_MODULES, add_lora, is_adapter, load_classifier, merge_adapter
+from bioscan_hf.training.classification import finetuning_task
+from bioscan_hf.training.lora import TARGET_MODULES, add_lora, four_bits, is_adapter, load_classifier, merge_adapter
+from bioscan_hf.training.run import run
 from tests.hub_server.fixture import LocalHub
 from tests.tiny import TAXONOMY, tiny_config, tiny_masked_lm
+from tests.training.made_runs import finetuning, write_table
 
 SMALL: dict[str, Any] = {
     **{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32},
@@ -149,3 +153,25 @@ class TestSavedAdapter:
         home = tmp_path / "home"
         home.mkdir()
         assert "Peft" in hub.run(source, home, f"{repo}-adapter", str(folder / "logits")).stdout
+
+
+def test_frozen_weights_may_be_held_in_4_bits(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    table = write_table(tmp_path / "t.csv")
+    save_model(tmp_path / "base", tiny_masked_lm(), build_tokenizer(3))
+    arguments = finetuning(table, tmp_path / "base", tmp_path / "out", method="lora", quantization="nf4", max_steps=2)
+    task = finetuning_task(arguments, Accelerator(cpu=True))
+    kinds = {type(module).__name__ for name, module in task.model.named_modules() if name.endswith("base_layer")}
+    assert kinds == {"Linear4bit"}
+    finished = run(finetuning_task, arguments, command="c")
+    assert finished.outcome.ended == "finished" and is_adapter(arguments.output)
+    # The adapter goes with the base model as it is.
+    again = load_classifier(arguments.output)
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    assert torch.isfinite(again(input_ids=IDS).logits).all()
+
+
+def test_quantisation_without_bitsandbytes_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bioscan_hf.training.lora.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'bioscan-hf\[qlora\]'"):
+        four_bits()

@@ -31,9 +31,12 @@ def test_other_files_are_no_run(tmp_path: Path) -> None:
     open_folder(tmp_path, resume=False)
 
 
-@pytest.mark.parametrize(
-    "name", ["run.json", "config.json", "model.safetensors", "adapter_config.json", "checkpoint-7"]
-)
+def test_run_that_failed_before_its_first_checkpoint_is_nothing_to_keep(tmp_path: Path) -> None:
+    begin(tmp_path, description(), pretraining("d", tmp_path), resumes=False)
+    open_folder(tmp_path, resume=False)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "adapter_config.json", "checkpoint-7"])
 def test_folder_with_a_run_is_refused_unless_it_is_to_be_resumed(name: str, tmp_path: Path) -> None:
     if name.startswith("checkpoint"):
         (tmp_path / name).mkdir()
