@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from bioscan_hf.evaluation.encoders.precomputed import Precomputed
     from bioscan_hf.evaluation.neighbours import nearest
     from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
+    from bioscan_hf.training.lora import load_classifier
 
 AutoConfig.register(BarcodeBertConfig.model_type, BarcodeBertConfig, exist_ok=True)
 AutoModel.register(BarcodeBertConfig, BarcodeBertModel, exist_ok=True)
@@ -72,6 +73,7 @@ _HOMES = {
     "ImageBatches": "data.images",
     "Labels": "data.labels",
     "TaxonTree": "data.taxon_tree",
+    "load_classifier": "training.lora",
     "load_dataset": "data.loading",
     "load_labels": "data.loading",
     "load_specimens": "data.specimens",
@@ -100,6 +102,7 @@ __all__ = [
     "build_tokenizer",
     "embed",
     "embed_to_parquet",
+    "load_classifier",
     "load_dataset",
     "load_encoder",
     "load_labels",

@@ -73,7 +73,6 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
         collate=_Collate(LabelledKmerCollator(augmented)),
         evaluate=evaluate,
         measure=partial(measure_classifier, arguments, targets, how),
-        config=config,
         frozen=frozen,
         finish=partial(_finish, arguments, type(model), examples),
         card={

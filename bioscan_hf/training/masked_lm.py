@@ -70,7 +70,6 @@ def pretraining_task(arguments: PretrainingArguments, accelerator: Accelerator) 
         collate=collate,
         evaluate=evaluate,
         measure=partial(measure_encoder, arguments),
-        config=config,
         finish=partial(whiten_folder, model_class=type(model), examples=examples, power=arguments.whitening)
         if arguments.whitening
         else None,

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 from datasets import Dataset
+from transformers import AutoConfig, PreTrainedConfig
 
 from bioscan_hf import __version__
 from bioscan_hf.data.anywhere import SAMPLE, describe_anywhere
@@ -221,8 +222,9 @@ def _write(
             resumed=outcome.state.starts - 1,
             **task.facts,
         )
+        config = AutoConfig.from_pretrained(stage)  # of the finished model
         card = training_card(
-            task.config,
+            config,
             sum(p.numel() for p in model.parameters() if p.requires_grad or task.card["head"] != "adapter"),
             training,
             results,
@@ -232,7 +234,7 @@ def _write(
             version=__version__,
             picture=CURVES,
             data_license=arguments.data_credit,
-            summary=_summary(arguments, task),
+            summary=_summary(arguments, config),
             limits=_limits(arguments),
             **task.card,
         )
@@ -243,8 +245,7 @@ def _write(
     return results
 
 
-def _summary(arguments: RunArguments, task: Task) -> str:
-    config = task.config
+def _summary(arguments: RunArguments, config: PreTrainedConfig) -> str:
     sizes = f"k = {config.kmer_size}, {config.num_hidden_layers} layers, hidden size {config.hidden_size}"
     simulated = " The specimens are simulated; nothing can be concluded about real insects."
     verb = "pretrained on" if isinstance(arguments, PretrainingArguments) else "trained to name specimens by"
@@ -252,9 +253,8 @@ def _summary(arguments: RunArguments, task: Task) -> str:
 
 
 def _limits(arguments: RunArguments) -> str:
-    what = "its embeddings tell" if isinstance(arguments, PretrainingArguments) else "it names"
+    what = "its embeddings of" if isinstance(arguments, PretrainingArguments) else "the names that it gives to"
     return (
-        "The model knows DNA barcodes of the COI gene, of animals like those that it was trained on: what "
-        f"{what} of others means little. The table shows how often it is wrong; do not rely on it for regulatory "
-        "purposes."
+        "The model knows DNA barcodes of the COI gene, of animals like those that it was trained on: "
+        f"{what} others mean little. The table shows how often it is wrong; do not rely on it for regulatory purposes."
     )

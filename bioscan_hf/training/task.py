@@ -9,7 +9,7 @@ from typing import Any
 
 from datasets import Dataset, IterableDataset
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from bioscan_hf.evaluation.results import Result
 from bioscan_hf.training.batches import Collate
@@ -27,7 +27,6 @@ class Task:
         collate: Makes batches of them.
         evaluate: Computes metrics during training; none if not given.
         measure: Computes results of the model in a folder, with baselines, given the command.
-        config: Of the model.
         frozen: Parts of the model that compute as in evaluation.
         finish: Makes the final model of what was trained, in its folder.
         card: What the card says: keyword arguments of `bioscan_hf.hub.cards.training_card`.
@@ -41,7 +40,6 @@ class Task:
     collate: Collate
     evaluate: Evaluate | None
     measure: Callable[[Path, str], Sequence[Result]]
-    config: PreTrainedConfig
     frozen: Sequence[nn.Module] = ()
     finish: Callable[[Path], None] | None = None
     card: Mapping[str, Any] = field(default_factory=dict)

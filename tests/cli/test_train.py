@@ -134,7 +134,7 @@ class TestWrongInput:
             (["--eval-split", "key_unseen"], 1, "no specimens of the split 'key_unseen'; it has"),
             (["--hidden-size", "9"], 1, "`hidden_size` must be a multiple of `num_attention_heads`; got 9 and 2"),
             (["--mixed-precision", "fp16"], 1, "`mixed_precision='fp16'` needs a GPU"),
-            (["--report-to", "trackio"], 1, r"needs trackio: `pip install 'bioscan-hf\[tracking\]'`"),
+            (["--report-to", "trackio"], 1, "needs trackio: `pip install trackio`"),
             (["--push-to-hub", "a/b/c"], 1, "a/b/c"),
             (["--early-stopping-patience", "2"], 1, "needs `metric_for_best_model`"),
             (["--config", "no.yaml"], 1, "No such file: 'no.yaml'"),
@@ -158,7 +158,7 @@ class TestWrongInput:
         self.check([*PRETRAIN, "--config", "run.yaml"], 1, message, monkeypatch, capsys)
 
     def test_nothing_given(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.check(["pretrain"], 1, "--output.* must be given", monkeypatch, capsys)
+        self.check(["pretrain"], 2, "--output.* must be given", monkeypatch, capsys)
 
     def test_no_space(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         usage = namedtuple("usage", ["total", "used", "free"])
@@ -171,7 +171,7 @@ class TestWrongInput:
             ([], {"species": ""}, "has a name in the column 'species'"),
             ([], {"species": "Aus bus"}, "have the same label, .*Aus bus.*: there is nothing to learn"),
             (["--rank", "tribe"], {}, "`rank` must be some of"),
-            (["--model", "no/such/model"], {}, r"The model 'no/such/model' cannot be loaded \("),
+            (["--model", "no/such/model"], {}, "No such folder: 'no/such/model'"),
             (["--model", "bert"], {}, "bioscan convert barcodebert|is no BarcodeBERT"),
             (["--batch-size", "99"], {}, "A step takes 99 examples"),
             (["--streaming"], {}, "`streaming` is for pretraining"),

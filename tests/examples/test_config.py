@@ -2,15 +2,18 @@ from pathlib import Path
 
 import pytest
 
-from bioscan_hf.training.arguments import PretrainingArguments
+from bioscan_hf.training.arguments import FinetuningArguments, PretrainingArguments
 from bioscan_hf.training.masked_lm import PRETRAINING_SPLITS
 from bioscan_hf.training.settings import make_settings
 
 FOLDER = Path(__file__).parents[2] / "examples" / "config"
 
 
-def settings(path: Path) -> PretrainingArguments:
-    return make_settings(PretrainingArguments, {"data": "sample", "output": Path("model")}, path)
+def settings(path: Path) -> PretrainingArguments | FinetuningArguments:
+    flags = {"data": "sample", "output": Path("model")}
+    if path.stem.startswith("pretrain"):
+        return make_settings(PretrainingArguments, flags, path)
+    return make_settings(FinetuningArguments, flags, path)
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
@@ -20,6 +23,7 @@ def test_settings_make_a_model(path: Path) -> None:
 
 def test_paper_is_the_recipe_of_the_paper() -> None:
     paper = settings(FOLDER / "pretrain_paper.yaml")
+    assert isinstance(paper, PretrainingArguments)
     assert (paper.kmer_size, paper.num_hidden_layers, paper.num_attention_heads) == (8, 4, 4)
     assert (paper.hidden_size, paper.intermediate_size, paper.max_nucleotides) == (768, 3072, 660)
     assert (paper.mlm_probability, paper.label_visible, paper.random_offset) == (0.5, True, True)

@@ -64,7 +64,8 @@ def test_labels_are_of_the_specimens_that_have_a_name(table: Path, model: Path, 
 
 
 def test_names_are_in_the_configuration(table: Path, model: Path) -> None:
-    config = task(table, model).config
+    made: Any = task(table, model).model
+    config = made.config
     assert config.id2label == {0: "Aus bus", 1: "Aus cus", 2: "Dus eus"} and config.num_labels == 3
 
 
@@ -72,7 +73,8 @@ def test_of_several_ranks_each_specimen_has_a_label_for_each(table: Path, model:
     rows = made_rows()
     rows[3]["species"] = ""
     made = task(write_table(tmp_path / "t.csv", rows), model, rank="species,genus")
-    config: Any = made.config
+    model_made: Any = made.model
+    config = model_made.config
     assert config.ranks == ["genus", "species"] and config.taxa["genus"] == ["Aus", "Dus"]
     assert labels(made)["P3"] == [0, -1] and labels(made)["P5"] == [1, 2]
     assert made.facts["labels"] == ["genus", "species"]
@@ -166,8 +168,8 @@ def test_merged_adapter_is_a_whole_model(rank: str, table: Path, model: Path, tm
 
 
 def test_pooling_can_be_chosen(table: Path, model: Path) -> None:
-    config: Any = task(table, model, pooling="mean").config
-    assert config.pooling == "mean"
+    made: Any = task(table, model, pooling="mean").model
+    assert made.config.pooling == "mean"
 
 
 @pytest.mark.parametrize(
