@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ from bioscan_hf.training.arguments import FinetuningArguments, PretrainingArgume
 
 if TYPE_CHECKING:
     from bioscan_hf.training.run import Run
+
+_SECONDS_BETWEEN_LINES = 30
 
 
 def _pretrain(arguments: PretrainingArguments) -> None:
@@ -81,6 +84,9 @@ def _train(make_task: Callable[..., Any], arguments: Any) -> None:
                 progress.update(bar, speed=record["samples_per_second"])
             description = f"Training, loss {record['loss']:.3f}" if "loss" in record else "Training"
             progress.update(bar, completed=step, total=steps, description=description)
+            log(step, steps, record)
+
+        log = _Log(console)
 
         def say(message: str) -> None:
             progress.console.print(message)
@@ -93,6 +99,24 @@ def _train(make_task: Callable[..., Any], arguments: Any) -> None:
             return
     if result.main:
         _show(result, arguments, console)
+
+
+class _Log:
+    """Lines on the progress for a file, such as the log of a job, where no bar can be drawn."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._next = console, 0.0
+
+    def __call__(self, step: int, steps: int, record: Mapping[str, float]) -> None:
+        """Write a line with each evaluation, and otherwise twice a minute."""
+        evaluated = any(name.startswith("eval_") for name in record)
+        if self._console.is_terminal or not ("samples_per_second" in record or evaluated):
+            return
+        if evaluated or time.monotonic() >= self._next:
+            self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
+            shown = {name: value for name, value in record.items() if name.startswith(("loss", "eval_", "samples"))}
+            values = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
+            self._console.print(f"step {step:,} of {steps:,}: {values}", soft_wrap=True)
 
 
 class _Speed(ProgressColumn):

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
 from bioscan_hf.training.arguments import OutputArguments, TrainingArguments
 
@@ -25,7 +25,7 @@ def make_accelerator(arguments: TrainingArguments) -> Accelerator:
 
     Raises:
         ImportError: If the tracker is not installed.
-        ValueError: If fp16 is asked for without a GPU.
+        ValueError: If fp16 is asked for without a GPU, or probes with a model that is spread over processes.
     """
     tracker = None if arguments.report_to == "none" else arguments.report_to
     if tracker is not None and find_spec(tracker) is None:
@@ -37,13 +37,16 @@ def make_accelerator(arguments: TrainingArguments) -> Accelerator:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
     folder = arguments.output if isinstance(arguments, OutputArguments) else None
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=arguments.mixed_precision,
         cpu=not alone and not torch.cuda.is_available(),
         log_with=tracker,
         project_dir=None if folder is None else str(folder),
         kwargs_handlers=[] if alone else [InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
+    if getattr(arguments, "eval_probe", False) and accelerator.distributed_type == DistributedType.FSDP:
+        raise ValueError("`eval_probe` needs the whole model in each process: not with FSDP.")
+    return accelerator
 
 
 @contextmanager
