@@ -1,0 +1,51 @@
+"""The table of encoders in README.md is that of the committed results."""
+
+from pathlib import Path
+
+import pytest
+
+from bioscan_hf.evaluation.results import read_results
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = ROOT / "docs" / "results" / "encoders"
+ROWS = {
+    "4-mer counts": ("barcodebert-small", "4-mer counts", None, None),
+    "6-mer counts": ("barcodebert-small", "6-mer counts", None, None),
+    "BarcodeBERT, 1 layer, self-supervised": ("barcodebert-ssl", "barcodebert-ssl", "probe-ssl", None),
+    "**barcodebert-small**": ("barcodebert-small", "barcodebert-small", "probe-small", "species-small"),
+}
+
+
+def accuracy(file: str | None, benchmark: str, model: str) -> str:
+    if file is None:
+        return "-"
+    (found,) = (
+        result
+        for result in read_results(RESULTS / f"{file}.json")
+        if (result.benchmark, result.metric, result.model) == (benchmark, "accuracy", model)
+    )
+    return f"{100 * found.value:.1f}"
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_row_is_that_of_the_results(name: str) -> None:
+    file, model, probe, tuned = ROWS[name]
+    (row,) = (line for line in README.splitlines() if line.startswith(f"| {name} |"))
+    assert [cell.strip() for cell in row.split("|")[3:-1]] == [
+        accuracy(file, "1-NN genus, unseen species", model),
+        accuracy(file, "1-NN species, seen species", model),
+        accuracy(probe, "species, seen species (linear probe)", probe or ""),
+        accuracy(tuned, "species, seen species (full fine-tuning)", tuned or ""),
+    ]
+
+
+@pytest.mark.parametrize("file", ["barcodebert-small", "barcodebert-ssl"])
+def test_commands_are_those_of_the_results(file: str) -> None:
+    commands = {result.command for result in read_results(RESULTS / f"{file}.json")}
+    assert len(commands) == 1 and commands.pop() in README.replace(" \\\n    ", " ")
+
+
+def test_packaged_encoder_is_the_one_of_the_table() -> None:
+    packaged = ROOT / "bioscan_hf" / "models" / "pretrained" / "barcodebert-small" / "results.json"
+    assert read_results(packaged) == read_results(RESULTS / "barcodebert-small.json")
