@@ -87,12 +87,14 @@ def _train(make_task: Callable[..., Any], arguments: Any) -> None:
             log(step, steps, record)
 
         log = _Log(console)
+        # Resumed or not, the model is the same.
+        command = shlex.join(["bioscan", *(word for word in sys.argv[1:] if word != "--resume")])
 
         def say(message: str) -> None:
             progress.console.print(message)
 
         try:
-            result = run(make_task, arguments, command=shlex.join(["bioscan", *sys.argv[1:]]), report=report, say=say)
+            result = run(make_task, arguments, command=command, report=report, say=say)
         except RunFinished as finished:
             if os.environ.get("RANK", "0") == "0":  # one of the processes that `torchrun` started speaks
                 console.print(str(finished))
