@@ -75,8 +75,14 @@ def _train(make_task: Callable[..., Any], arguments: Any) -> None:
     disable_progress_bar()
     disable_progress_bars()
     console = Console(highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress:
+    columns: tuple[ProgressColumn, ...] = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Speed(),
+    )
+    columns += (TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("Reading specimens", total=None, speed=0.0)
 
         def report(step: int, steps: int, record: Mapping[str, float]) -> None:

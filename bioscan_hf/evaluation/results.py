@@ -46,6 +46,7 @@ def read_results(path: Path) -> list[Result]:
     """Read what `write_results` wrote.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the file is not such a list.
     """
     try:

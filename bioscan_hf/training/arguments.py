@@ -110,6 +110,11 @@ class DataArguments:
     baselines: str = setting(
         "Encoders, with commas between, that the final 1-NN probes compare the model with.", "kmer:4", advanced=True
     )
+    compare: str | None = setting(
+        "Files results.json of other runs, with commas between, that stand in the card's table, too.",
+        None,
+        advanced=True,
+    )
     eval_probe: bool = setting(
         "Also evaluate 1-NN accuracy: species of val, and genus of val_unseen, with the keys in train.", False
     )

@@ -52,7 +52,7 @@ def plain_arguments(arguments: TrainingArguments) -> dict[str, Any]:
 
 def shown_arguments(arguments: TrainingArguments) -> dict[str, Any]:
     """Arguments for a card: without places on this machine, and without those that were not used."""
-    hidden = {field.name for field in dataclasses.fields(OutputArguments)} | {"data", "splits", "model"}
+    hidden = {field.name for field in dataclasses.fields(OutputArguments)} | {"data", "splits", "model", "compare"}
     return {name: value for name, value in plain_arguments(arguments).items() if name not in hidden}
 
 

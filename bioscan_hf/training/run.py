@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ from bioscan_hf.data.anywhere import SAMPLE, describe_anywhere
 from bioscan_hf.data.files import staged
 from bioscan_hf.data.whole_files import write_json
 from bioscan_hf.evaluation.pictures import loss_curve, save_picture
-from bioscan_hf.evaluation.results import Result, write_results
+from bioscan_hf.evaluation.results import Result, read_results, write_results
 from bioscan_hf.hub.cards import Training, training_card
 from bioscan_hf.hub.eval_results import save_eval_results
 from bioscan_hf.hub.push import check_can_push, save_card, save_model
@@ -87,6 +87,7 @@ def run(
         RuntimeError: If the loss is not a number.
     """
     folder = arguments.output
+    _compared(arguments, [])  # an error now, rather than after the training
     run_folder.open_folder(folder, resume=arguments.resume)
     accelerator = make_accelerator(arguments)
     main = accelerator.is_main_process
@@ -227,7 +228,7 @@ def _write(
             config,
             sum(p.numel() for p in model.parameters() if p.requires_grad or task.card["head"] != "adapter"),
             training,
-            results,
+            [*results, *_compared(arguments, results)],
             source=data,
             model_id=arguments.push_to_hub or ".",
             title=name,
@@ -243,6 +244,13 @@ def _write(
         for checkpoint in checkpoints.find_checkpoints(folder):
             shutil.rmtree(checkpoint)
     return results
+
+
+def _compared(arguments: RunArguments, results: Sequence[Result]) -> list[Result]:
+    """Results of other runs, without models that were measured now, such as baselines."""
+    models = {result.model for result in results}
+    files = [Path(file.strip()) for file in (arguments.compare or "").split(",") if file.strip()]
+    return [result for file in files for result in read_results(file) if result.model not in models]
 
 
 def _summary(arguments: RunArguments, config: PreTrainedConfig) -> str:

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.utils import HfHubHTTPError, RepositoryNotFoundError
 from transformers import AutoModel, AutoTokenizer
 
-from bioscan_hf.evaluation.results import read_results
+from bioscan_hf.evaluation.results import read_results, write_results
 from bioscan_hf.hub import push as hub_push
 from bioscan_hf.hub.uploads import Uploads
 from bioscan_hf.training import run as run_module
@@ -22,6 +23,7 @@ from bioscan_hf.training.checkpoints import find_checkpoints, step_of
 from bioscan_hf.training.masked_lm import pretraining_task
 from bioscan_hf.training.run import Run, run
 from tests.hub_server.fixture import LocalHub
+from tests.tiny import RESULT
 from tests.training.made_runs import forget_processes, pretraining, sha256, write_table
 
 
@@ -104,6 +106,20 @@ def test_barcodemae_is_trained_by_the_same_loop(table: Path, tmp_path: Path) -> 
     result = pretrain(table, tmp_path / "model", objective="mae", max_steps=2)
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["architectures"] == ["BarcodeMAE"] and result.results
+
+
+def test_results_of_other_runs_stand_in_the_card_and_nowhere_else(table: Path, tmp_path: Path) -> None:
+    write_results([replace(RESULT, model="another-model", value=0.123)], tmp_path / "results.json")
+    arguments = pretraining(table, tmp_path / "out", compare=str(tmp_path / "results.json"), max_steps=1)
+    results = run(pretraining_task, arguments, command="c").results
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "another-model" in card and "12.3" in card and "`bioscan demo --seed 3`" in card
+    assert "another-model" not in {result.model for result in results}
+    assert read_results(tmp_path / "out" / "results.json") == results
+    missing = replace(arguments, compare="no.json", output=tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match=r"no\.json"):
+        run(pretraining_task, missing, command="c")
+    assert not (tmp_path / "none").exists()
 
 
 def test_without_checkpoints_only_the_model_is_left(table: Path, tmp_path: Path) -> None:
