@@ -9,11 +9,12 @@ from bioscan_hf.evaluation.results import read_results
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = ROOT / "docs" / "results" / "encoders"
+SMALL = "barcodebert-small"
 ROWS = {
-    "4-mer counts": ("barcodebert-small", "4-mer counts", None, None),
-    "6-mer counts": ("barcodebert-small", "6-mer counts", None, None),
-    "BarcodeBERT, 1 layer, self-supervised": ("barcodebert-ssl", "barcodebert-ssl", "probe-ssl", None),
-    "**barcodebert-small**": ("barcodebert-small", "barcodebert-small", "probe-small", "species-small"),
+    "4-mer counts": (SMALL, "4-mer counts", None, None),
+    "6-mer counts": (SMALL, "6-mer counts", None, None),
+    "BarcodeBERT, 1 layer, self-supervised": ("barcodebert-ssl", "barcodebert-ssl", None, None),
+    f"**{SMALL}**": (SMALL, SMALL, f"{SMALL}-probe", f"{SMALL}-species"),
 }
 
 

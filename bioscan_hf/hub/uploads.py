@@ -33,7 +33,7 @@ RESUME_ONLY = (
 )
 """Patterns of the files of a checkpoint that only its own training needs."""
 
-NOT_FINAL = ("checkpoint-*/*", ".partial-*", ".doomed-*", ".upload-*", "run.json", "history.json")
+NOT_FINAL = ("checkpoint-*/*", ".partial-*", ".doomed-*", ".upload-*", ".run.lock", "run.json", "history.json")
 """Patterns of what lies in the folder of a run and is no part of its final model; `run.json` names local paths."""
 
 

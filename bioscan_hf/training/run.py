@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -91,6 +92,20 @@ def run(
     run_folder.open_folder(folder, resume=arguments.resume)
     accelerator = make_accelerator(arguments)
     main = accelerator.is_main_process
+    with run_folder.locked(folder) if main else nullcontext():
+        return _run(make_task, arguments, accelerator, command=command, report=report, say=say)
+
+
+def _run(
+    make_task: MakeTask,
+    arguments: RunArguments,
+    accelerator: Accelerator,
+    *,
+    command: str,
+    report: Report | None,
+    say: Callable[[str], None],
+) -> Run:
+    folder, main = arguments.output, accelerator.is_main_process
     if main:
         _check_push(arguments)
     set_seed(arguments.seed)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from torch import nn
 
 from bioscan_hf.data.whole_files import NoSpaceError, write_json
@@ -16,8 +18,28 @@ from bioscan_hf.training.arguments import TrainingArguments
 from bioscan_hf.training.provenance import differences
 
 RUN = "run.json"
+LOCK = ".run.lock"
 _FINISHED = "finished"
 _MODEL_FILES = ("config.json", "adapter_config.json", checkpoints.MODEL)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder: two would write over each other.
+
+    Raises:
+        OSError: If another process trains there.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OSError(f"Another process trains in '{folder}'; wait for it, or choose another --output.") from error
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
 
 
 class RunFinished(Exception):

@@ -43,8 +43,9 @@ def test_where_a_barcode_begins_hardly_matters(sample: Dataset) -> None:
 
 def test_card_tells_results_data_and_labels() -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
-    results = read_results(FOLDER / "results.json")
-    assert results_markdown(results) in card
+    # Columns of other runs may follow.
+    for row in results_markdown(read_results(FOLDER / "results.json")).splitlines():
+        assert any(line.startswith(row) for line in card.splitlines())
     assert "Labels were used: order, family and genus" in card and "Barcode of Life Data System" in card
     assert f"# {DEFAULT_ENCODER}\n" in card and "/work" not in card
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bioscan_hf.data.whole_files import NoSpaceError
-from bioscan_hf.training.run_folder import RunFinished, begin, check_space, finish, open_folder, read_run
+from bioscan_hf.training.run_folder import RunFinished, begin, check_space, finish, locked, open_folder, read_run
 from tests.training.made_runs import pretraining, tiny_model
 
 
@@ -24,6 +24,13 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     with pytest.raises(OSError, match=r"cannot be written to '.*a/b' \(Not a directory\); choose another folder"):
         open_folder(tmp_path / "a" / "b", resume=False)
+
+
+def test_second_run_in_the_same_folder_is_refused_while_the_first_one_goes_on(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(OSError, match="Another process trains in"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
 
 
 def test_other_files_are_no_run(tmp_path: Path) -> None:
