@@ -2,8 +2,8 @@
 
 A block that starts with `# from the Hub` runs against the local Hub, which holds made specimens under the official
 name. One that needs more than that starts with a comment `# not run: <reason>`; it is compiled, not run. Blocks find
-the archives of a made release in `release/`, photographs in `photos/`, barcodes in `my_barcodes.fasta` and a tiny model
-in `my-barcodebert/`.
+the archives of a made release in `release/`, photographs in `photos/`, barcodes in `my_barcodes.fasta`, a tiny model in
+`my-barcodebert/` and a tiny classifier in `my-classifier/`.
 """
 
 import re
@@ -18,7 +18,7 @@ from bioscan_hf.tokenization.kmer import build_tokenizer
 from tests.hub_server.fixture import LocalHub
 from tests.made_conversion import make_conversion
 from tests.made_release import made_rows, make_release
-from tests.tiny import tiny_masked_lm
+from tests.tiny import tiny_heads, tiny_masked_lm
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -63,6 +63,7 @@ def files(tmp_path: Path) -> Path:
         (tmp_path / "photos" / f"{row['processid']}.jpg").write_bytes(row["image"])
     (tmp_path / "my_barcodes.fasta").write_text("".join(f">{r['processid']}\n{r['dna_barcode']}\n" for r in rows))
     save_model(tmp_path / "my-barcodebert", tiny_masked_lm(), build_tokenizer(3))
+    save_model(tmp_path / "my-classifier", tiny_heads()[3], build_tokenizer(3))
     return tmp_path
 
 

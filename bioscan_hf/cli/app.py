@@ -62,9 +62,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        # A configuration that does not fit says so in its cause; its first line names the validator.
-        told = error.__cause__ or error if type(error).__name__.startswith("StrictDataclass") else error
-        _fail((str(told).strip() or type(told).__name__).splitlines()[0], 1)
+        _fail((str(error).strip() or type(error).__name__).splitlines()[0], 1)
     if code == INTERRUPTED:
         _fail("interrupted; nothing half-written was left behind.", INTERRUPTED)
 

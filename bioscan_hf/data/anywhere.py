@@ -28,12 +28,11 @@ def load_anywhere(
     *,
     split: str | None = None,
     splits: Path | None = None,
-    max_nucleotides: int | None = None,
     streaming: bool = False,
     on_error: OnError = "raise",
     skipped: list[BadRecord] | None = None,
 ) -> Dataset | IterableDataset:
-    """Load some columns of specimens from wherever they may lie; no images are read.
+    """Load some columns of specimens from wherever they may lie; barcodes whole, and no images.
 
     Args:
         source: A FASTA, CSV, TSV or Parquet file or a folder of images with a table (see `load_specimens`), a folder
@@ -42,7 +41,6 @@ def load_anywhere(
         columns: Names of columns.
         split: As in `load_dataset`, by default all; of a file those with this value in the column `split`.
         splits: Table that replaces the column `split` of a file (see `load_specimens`).
-        max_nucleotides: Letters of each barcode that are kept, None for all; of a release only.
         streaming: Whether to read specimens one after another.
         on_error: As in `load_specimens`.
         skipped: Takes the bad records of a file that were left out; those of a release are named in a warning.
@@ -72,7 +70,7 @@ def load_anywhere(
         "metadata",
         split,
         modalities=columns,
-        max_nucleotides=max_nucleotides,
+        max_nucleotides=None,
         on_error=on_error,
         streaming=streaming,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from bioscan_hf.data.features import resolve_split
 from bioscan_hf.evaluation.embeddings import Embeddings
 from bioscan_hf.evaluation.metrics.accuracy import Accuracy
 from bioscan_hf.evaluation.neighbours import nearest
+from bioscan_hf.evaluation.results import Result
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,43 @@ PROBES = (
     Probe("1-NN genus, unseen species", "genus", "test_unseen"),
 )
 """Closed and open world by one nearest neighbour (cosine) among the keys in train, as in the BIOSCAN-5M paper."""
+
+
+def probe_results(
+    compared: Sequence[tuple[str, str | None, Embeddings]], dataset: Dataset, *, source: tuple[str, str], command: str
+) -> list[Result]:
+    """Answer `PROBES` with the embeddings of several encoders.
+
+    Args:
+        compared: Name, revision and embeddings of each encoder, of the specimens in `dataset`.
+        dataset: As in `nearest_neighbour_accuracy`, for each probe.
+        source: Name and revision of the data.
+        command: The command that measures this.
+
+    Returns:
+        One result per probe and encoder; none of a probe without labelled keys or queries.
+    """
+    results = []
+    for probe in PROBES:
+        if not all(len(rows) for rows in probe.select(dataset)):
+            continue
+        for name, revision, embeddings in compared:
+            accuracy, count = nearest_neighbour_accuracy(embeddings, dataset, probe)
+            results.append(
+                Result(
+                    benchmark=probe.name,
+                    metric="accuracy",
+                    value=accuracy,
+                    count=count,
+                    model=name,
+                    model_revision=revision,
+                    dataset=source[0],
+                    dataset_revision=source[1],
+                    split=probe.queries,
+                    command=command,
+                )
+            )
+    return results
 
 
 def nearest_neighbour_accuracy(embeddings: Embeddings, dataset: Dataset, probe: Probe) -> tuple[float, int]:

@@ -17,7 +17,7 @@ from bioscan_hf.evaluation.embeddings import embed
 from bioscan_hf.evaluation.encoders.base import check_barcodes
 from bioscan_hf.evaluation.encoders.kmer_counts import KmerCounts
 from bioscan_hf.evaluation.pictures import embedding_map, loss_curve, save_picture
-from bioscan_hf.evaluation.probing import PROBES, nearest_neighbour_accuracy
+from bioscan_hf.evaluation.probing import probe_results
 from bioscan_hf.evaluation.results import Result, write_results
 from bioscan_hf.hub.cards import Training, chance_loss, training_card
 from bioscan_hf.hub.push import save_card, save_model
@@ -168,24 +168,4 @@ def _evaluate(
         (TITLE, digest(folder / "model" / "model.safetensors"), embeddings),
         (counts.name, counts.revision, embed(counts, chosen)),
     )
-    results = []
-    for probe in PROBES:
-        if not all(len(rows) for rows in probe.select(chosen)):
-            continue
-        for name, revision, vectors in compared:
-            accuracy, count = nearest_neighbour_accuracy(vectors, chosen, probe)
-            results.append(
-                Result(
-                    benchmark=probe.name,
-                    metric="accuracy",
-                    value=accuracy,
-                    count=count,
-                    model=name,
-                    model_revision=revision,
-                    dataset=source[0],
-                    dataset_revision=source[1],
-                    split=probe.queries,
-                    command=command,
-                )
-            )
-    return results
+    return probe_results(compared, chosen, source=source, command=command)

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from bioscan_hf.data.anywhere import describe_anywhere, has_splits, load_anywhere
 from bioscan_hf.data.files import digest
 from bioscan_hf.evaluation.encoders.base import by_length
-from bioscan_hf.evaluation.metrics.accuracy import UNLABELLED, Accuracy
+from bioscan_hf.evaluation.metrics.accuracy import Accuracy
 from bioscan_hf.evaluation.results import Result
 from bioscan_hf.tokenization.kmer import KmerEncoder
 from bioscan_hf.training.arguments import DataArguments
 from bioscan_hf.training.lora import is_adapter, load_classifier
 from bioscan_hf.training.probes import measure_encoder
-from bioscan_hf.training.targets import UNKNOWN, Targets
+from bioscan_hf.training.targets import LABELS, UNKNOWN, Targets
 
 # Species of the first are seen in training; of the second only their genera.
 TEST_SPLITS = {"test": "seen species", "test_unseen": "unseen species"}
@@ -93,10 +93,10 @@ def _accuracies(
         specimens = targets.label(loaded, only_labelled=True, known=False)
         if not len(specimens):
             continue
-        truth = np.array(specimens["labels"][:]).reshape(len(specimens), -1)
+        truth = np.array(specimens[LABELS][:]).reshape(len(specimens), -1)
         predicted = predict(model, specimens["dna_barcode"][:])
         for i, rank in enumerate(targets.ranks):
-            if (truth[:, i] == UNLABELLED).all() or (truth[:, i] < 0).all():
+            if (truth[:, i] < 0).all():
                 continue
             # As a class of its own, which is never predicted.
             references = np.where(truth[:, i] == UNKNOWN, len(targets.tree.taxa[rank]), truth[:, i])

@@ -12,7 +12,7 @@ from bioscan_hf.data.anywhere import describe_anywhere, has_splits, load_anywher
 from bioscan_hf.evaluation.embeddings import embed
 from bioscan_hf.evaluation.encoders.base import Encoder
 from bioscan_hf.evaluation.encoders.loading import load_encoder
-from bioscan_hf.evaluation.probing import PROBES, Probe, nearest_neighbour_accuracy
+from bioscan_hf.evaluation.probing import PROBES, Probe, nearest_neighbour_accuracy, probe_results
 from bioscan_hf.evaluation.results import Result
 from bioscan_hf.training.arguments import DataArguments
 
@@ -66,29 +66,10 @@ def measure_encoder(arguments: DataArguments, folder: Path, command: str) -> lis
         Nothing for probes without keys or queries.
     """
     specimens = load_probed(arguments, PROBES)
-    probes = [] if specimens is None else [p for p in PROBES if all(len(rows) for rows in p.select(specimens))]
-    if not probes or specimens is None:
+    if specimens is None or not any(all(len(rows) for rows in probe.select(specimens)) for probe in PROBES):
         return []
-    dataset, revision = describe_anywhere(arguments.data, arguments.splits)
     baselines = [name.strip() for name in arguments.baselines.split(",") if name.strip()]
     encoders: list[Encoder] = [load_encoder(folder), *map(load_encoder, baselines)]
-    results = []
-    for encoder in encoders:
-        embeddings = embed(encoder, specimens)
-        for probe in probes:
-            accuracy, count = nearest_neighbour_accuracy(embeddings, specimens, probe)
-            results.append(
-                Result(
-                    benchmark=probe.name,
-                    metric="accuracy",
-                    value=accuracy,
-                    count=count,
-                    model=encoder.name,
-                    model_revision=encoder.revision,
-                    dataset=dataset,
-                    dataset_revision=revision,
-                    split=probe.queries,
-                    command=command,
-                )
-            )
-    return results
+    compared = [(encoder.name, encoder.revision, embed(encoder, specimens)) for encoder in encoders]
+    source = describe_anywhere(arguments.data, arguments.splits)
+    return probe_results(compared, specimens, source=source, command=command)

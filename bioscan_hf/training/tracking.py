@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
-from bioscan_hf.training.arguments import OutputArguments, TrainingArguments
+from bioscan_hf.training.arguments import DataArguments, OutputArguments, TrainingArguments
 
 _PROJECT = "bioscan_hf"
 # The others wait while one process writes a checkpoint or prepares a cache.
@@ -44,7 +44,11 @@ def make_accelerator(arguments: TrainingArguments) -> Accelerator:
         project_dir=None if folder is None else str(folder),
         kwargs_handlers=[] if alone else [InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
-    if getattr(arguments, "eval_probe", False) and accelerator.distributed_type == DistributedType.FSDP:
+    if (
+        isinstance(arguments, DataArguments)
+        and arguments.eval_probe
+        and accelerator.distributed_type == DistributedType.FSDP
+    ):
         raise ValueError("`eval_probe` needs the whole model in each process: not with FSDP.")
     return accelerator
 

@@ -67,11 +67,12 @@ class BarcodeBertModel(BertModel):
             **kwargs: Further arguments of `BertModel.forward`.
 
         Returns:
-            `last_hidden_state` (batch, tokens, hidden_size) and `pooler_output` (batch, hidden_size), which is zero for
-            a barcode without any k-mer if the attention mask is read. Where padding counts (`config.pooling="mean"`,
-            `config.attend_to_padding`), barcodes are padded to `config.max_tokens` first, so that the embedding is the
-            same in every batch; only what comes as `inputs_embeds` or with `position_ids` is taken as it is. Longer
-            barcodes are not cut: that is the tokenizer's part (`truncation=True`).
+            `last_hidden_state` (batch, tokens, hidden_size) and `pooler_output` (batch, hidden_size), which is zero,
+            before `config.embedding_norm`, for a barcode without any k-mer if the attention mask is read. Where padding
+            counts (`config.pooling="mean"`, `config.attend_to_padding`), barcodes are padded to `config.max_tokens`
+            first, so that the embedding is the same in every batch; only what comes as `inputs_embeds` or with
+            `position_ids` is taken as it is. Longer barcodes are not cut: that is the tokenizer's part
+            (`truncation=True`).
 
         Raises:
             ValueError: If barcodes have more tokens than the model has positions.
