@@ -41,8 +41,11 @@ if TYPE_CHECKING:
     from bioscan_hf.evaluation.embeddings import Embeddings, embed
     from bioscan_hf.evaluation.encoders.barcodebert import BarcodeBertEncoder
     from bioscan_hf.evaluation.encoders.hub import HubEncoder
+    from bioscan_hf.evaluation.encoders.image_loading import load_image_encoder
+    from bioscan_hf.evaluation.encoders.images import ImageEncoder
     from bioscan_hf.evaluation.encoders.kmer_counts import KmerCounts
     from bioscan_hf.evaluation.encoders.loading import load_encoder
+    from bioscan_hf.evaluation.encoders.pixels import PixelEncoder
     from bioscan_hf.evaluation.encoders.precomputed import Precomputed
     from bioscan_hf.evaluation.neighbours import nearest
     from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
@@ -69,6 +72,9 @@ _HOMES = {
     "BarcodeBertEncoder": "evaluation.encoders.barcodebert",
     "HubEncoder": "evaluation.encoders.hub",
     "KmerCounts": "evaluation.encoders.kmer_counts",
+    "ImageEncoder": "evaluation.encoders.images",
+    "PixelEncoder": "evaluation.encoders.pixels",
+    "load_image_encoder": "evaluation.encoders.image_loading",
     "Precomputed": "evaluation.encoders.precomputed",
     "ImageBatches": "data.images",
     "Labels": "data.labels",
@@ -94,9 +100,11 @@ __all__ = [
     "Embeddings",
     "HubEncoder",
     "ImageBatches",
+    "ImageEncoder",
     "KmerCounts",
     "KmerEncoder",
     "Labels",
+    "PixelEncoder",
     "Precomputed",
     "TaxonTree",
     "build_tokenizer",
@@ -105,6 +113,7 @@ __all__ = [
     "load_classifier",
     "load_dataset",
     "load_encoder",
+    "load_image_encoder",
     "load_labels",
     "load_specimens",
     "nearest",

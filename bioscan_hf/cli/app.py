@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bioscan_hf import __version__
+from bioscan_hf.cli.benchmark import benchmark
 from bioscan_hf.cli.convert import convert
 from bioscan_hf.cli.data import data
 from bioscan_hf.cli.demo import demo
@@ -30,6 +31,7 @@ app.add_typer(convert, name="convert")
 app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command()(embed)
+app.add_typer(benchmark, name="benchmark")
 
 
 @app.callback(invoke_without_command=True)

@@ -32,13 +32,14 @@ def load_anywhere(
     on_error: OnError = "raise",
     skipped: list[BadRecord] | None = None,
 ) -> Dataset | IterableDataset:
-    """Load some columns of specimens from wherever they may lie; barcodes whole, and no images.
+    """Load some columns of specimens from wherever they may lie; barcodes whole.
 
     Args:
         source: A FASTA, CSV, TSV or Parquet file or a folder of images with a table (see `load_specimens`), a folder
             with the released archives, unpacked or converted, a repository on the Hub (see `load_dataset`), or `sample`
             for the embedded one.
-        columns: Names of columns.
+        columns: Names of columns; `image` among them loads images, of a release those of its package `cropped_256`. A
+            specimen without one, as most of the sample, has null there; in a release it is a bad record.
         split: As in `load_dataset`, by default all; of a file those with this value in the column `split`.
         splits: Table that replaces the column `split` of a file (see `load_specimens`).
         streaming: Whether to read specimens one after another.
@@ -47,13 +48,15 @@ def load_anywhere(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a record is bad, there is nothing of the split, or `splits` is given for a release.
+        ValueError: If a record is bad, there is nothing of the split, images are asked for where there are none, or
+            `splits` is given for a release.
         OSError: If the Hub does not answer.
     """
     path = Path(source).expanduser()
+    image = "image" in columns
     if _is_own(source):
         specimens = load_specimens(
-            None if source == SAMPLE else path, splits=splits, on_error=on_error, skipped=skipped
+            None if source == SAMPLE else path, splits=splits, image=image, on_error=on_error, skipped=skipped
         )
         if split is not None:
             found = sorted({name for name in specimens["split"] if name})
@@ -67,7 +70,7 @@ def load_anywhere(
         raise ValueError(f"A table of splits is for a file of specimens; '{source}' has the released splits.")
     loaded = load_dataset(
         source,
-        "metadata",
+        None if image else "metadata",
         split,
         modalities=columns,
         max_nucleotides=None,

@@ -71,7 +71,10 @@ def embed(
     elif options:
         raise TypeError(f"Options {sorted(options)} are for a model or a name; {encoder.name!r} is an encoder already.")
     vectors = encoder.embed(specimens, report=report)
-    if normalise:
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return Embeddings(processids, vectors)
+    return Embeddings(processids, unit_length(vectors) if normalise else vectors)
+
+
+def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale vectors (N, D) to length 1; those of length 0 stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)

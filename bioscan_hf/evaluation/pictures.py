@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,22 +14,33 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
+from bioscan_hf.evaluation.clustering.reduction import reduce
+from bioscan_hf.evaluation.clustering.settings import Clustering
+
 # More orders than this would not be told apart by colour.
 MAX_COLOURS = 10
 OTHER, UNLABELLED = "other", "no label"
-# t-SNE of this many points takes some ten seconds on two cores.
-MAX_POINTS = 2000
+# t-SNE of this many points takes some ten seconds on two cores; UMAP of so many does, too.
+MAX_POINTS = {"t-SNE": 2000, "UMAP": 5000}
 SMOOTHED_STEPS = 20
 
 
-def embedding_map(vectors: NDArray[np.float32], labels: Sequence[str | None], *, title: str, seed: int = 0) -> Figure:
-    """Draw embeddings in the plane by t-SNE, coloured by label.
+def embedding_map(
+    vectors: NDArray[np.float32],
+    labels: Sequence[str | None],
+    *,
+    title: str,
+    method: Literal["t-SNE", "UMAP"] = "t-SNE",
+    seed: int = 0,
+) -> Figure:
+    """Draw embeddings in the plane, coloured by label.
 
     Args:
-        vectors: (N, D), L2-normalised; a random `MAX_POINTS` of them are drawn if there are more.
+        vectors: (N, D); a random `MAX_POINTS` of them are drawn if there are more.
         labels: N names; the `MAX_COLOURS` most frequent have a colour of their own, the others share one.
         title: Heading of the picture.
-        seed: Seed of the choice of points and of t-SNE.
+        method: How they are brought into the plane; UMAP needs the extra `clustering`, and 31 vectors.
+        seed: Seed of the choice of points and of the method.
 
     Returns:
         The picture.
@@ -38,10 +50,13 @@ def embedding_map(vectors: NDArray[np.float32], labels: Sequence[str | None], *,
     """
     if len(vectors) < 4:
         raise ValueError(f"A map needs at least 4 embeddings; got {len(vectors)}.")
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:MAX_POINTS])
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(vectors))[: MAX_POINTS[method]])
     names = np.array([labels[i] or UNLABELLED for i in chosen], dtype=object)
-    perplexity = min(30, (len(chosen) - 1) / 3)
-    points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors[chosen])
+    if method == "UMAP":
+        points = reduce(vectors[chosen], Clustering(dimensions=2, min_dist=0.1), seed=seed)
+    else:
+        perplexity = min(30, (len(chosen) - 1) / 3)
+        points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors[chosen])
     frequent = [name for name, _ in Counter(names).most_common() if name != UNLABELLED][:MAX_COLOURS]
     groups = {name: names == name for name in frequent}
     groups[OTHER] = ~np.isin(names, [*frequent, UNLABELLED])
@@ -53,7 +68,7 @@ def embedding_map(vectors: NDArray[np.float32], labels: Sequence[str | None], *,
             colour = {OTHER: "0.45", UNLABELLED: "0.8"}.get(name, f"C{i}")
             x, y = points[members].T
             axes.scatter(x, y, s=7, color=colour, label=f"{name} ({members.sum():,})", linewidths=0)
-    axes.set(title=title, xticks=[], yticks=[], xlabel=f"t-SNE of {len(chosen):,} specimens")
+    axes.set(title=title, xticks=[], yticks=[], xlabel=f"{method} of {len(chosen):,} specimens")
     figure.legend(loc="outside right upper", markerscale=3, frameon=False, fontsize="small")
     return figure
 

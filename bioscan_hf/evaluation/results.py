@@ -23,6 +23,8 @@ class Result:
         dataset_revision: Digest or commit of the data.
         split: Split of the queries.
         command: The command that measured it.
+        spread: Standard deviation over repetitions with other seeds, of which the value is the mean; None if it was
+            measured once.
     """
 
     benchmark: str
@@ -35,6 +37,7 @@ class Result:
     dataset_revision: str
     split: str
     command: str
+    spread: float | None = None
 
 
 def write_results(results: Sequence[Result], path: Path) -> None:

@@ -101,7 +101,7 @@ def training_card(
         tags=["biology", "DNA", "DNA barcoding", "BarcodeBERT", *opens_in, "bioscan_hf"],
         base_model=training.base_model,
         datasets=[source[0]] if is_hub_id(source[0]) else None,
-        eval_results=[_eval_result(result, task) for result in own] or None,
+        eval_results=[model_index_entry(result, task) for result in own] or None,
     )
     with as_file(files("bioscan_hf.hub") / "templates" / "barcodebert.md") as template:
         return ModelCard.from_template(
@@ -177,7 +177,13 @@ def _cell(value: object) -> str:
     return " ".join(shown.split()).replace("|", "\\|")
 
 
-def _eval_result(result: Result, task: str) -> EvalResult:
+def model_index_entry(result: Result, task: str) -> EvalResult:
+    """A result as `model-index` has it.
+
+    Args:
+        result: The result.
+        task: Type of the task, such as `feature-extraction`.
+    """
     return EvalResult(
         task_type=task,
         task_name=result.benchmark,

@@ -33,6 +33,26 @@ def save_eval_results(folder: Path, results: Sequence[Result], task_ids: Mapping
         ValueError: If there are two results for one task.
         OSError: If the file cannot be written.
     """
+    entries = eval_entries(results, task_ids)
+    path = folder / EVAL_RESULTS
+    if not entries:
+        path.unlink(missing_ok=True)
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(eval_yaml(entries), encoding="utf-8")
+    return path
+
+
+def eval_entries(results: Sequence[Result], task_ids: Mapping[str, str]) -> list[EvalResultEntry]:
+    """Those results that belong to tasks of a benchmark on the Hub, as it has them.
+
+    Args:
+        results: As in `save_eval_results`.
+        task_ids: As in `save_eval_results`.
+
+    Raises:
+        ValueError: If there are two results for one task.
+    """
     entries: dict[tuple[str, str], EvalResultEntry] = {}
     for result in results:
         if result.benchmark not in task_ids or not is_hub_id(result.dataset):
@@ -44,14 +64,13 @@ def save_eval_results(folder: Path, results: Sequence[Result], task_ids: Mapping
                 f"{result.model}); leave out those of other models and metrics."
             )
         entries[key] = _entry(result, key[1])
-    path = folder / EVAL_RESULTS
-    if not entries:
-        path.unlink(missing_ok=True)
-        return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = yaml.safe_dump(eval_result_entries_to_yaml(list(entries.values())), sort_keys=False, allow_unicode=True)
-    path.write_text(content, encoding="utf-8")
-    return path
+    return list(entries.values())
+
+
+def eval_yaml(entries: Sequence[EvalResultEntry]) -> str:
+    """Content of a file in `.eval_results`."""
+    content: str = yaml.safe_dump(eval_result_entries_to_yaml(list(entries)), sort_keys=False, allow_unicode=True)
+    return content
 
 
 def is_hub_id(name: str) -> bool:

@@ -22,6 +22,7 @@ from bioscan_hf.models.barcodebert.modeling_barcodebert import (
     BarcodeBertForSequenceClassification,
     BarcodeBertForTaxonomicClassification,
 )
+from bioscan_hf.models.pretrained import find_packaged
 from bioscan_hf.tokenization.kmer import KmerEncoder, tokenizer_for
 from bioscan_hf.training.arguments import FinetuningArguments
 from bioscan_hf.training.batches import Rows
@@ -84,7 +85,7 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
             "examples": len(examples),
             "example_name": "specimens",
             "labels": arguments.ranks,
-            "base_model": None if arguments.model is None or Path(arguments.model).exists() else arguments.model,
+            "base_model": None if Path(find_packaged(arguments.model or ".")).exists() else arguments.model,
         },
     )
 
@@ -139,14 +140,15 @@ def _load(arguments: FinetuningArguments, targets: Targets) -> tuple[PreTrainedM
             arguments.config(**fields), attn_implementation=arguments.attn_implementation
         )
         return new_one, True
-    if not Path(arguments.model).exists() and not is_hub_id(arguments.model):
+    place = find_packaged(arguments.model)
+    if not Path(place).exists() and not is_hub_id(place):
         raise FileNotFoundError(
             f"No such folder: '{arguments.model}'; expected that of a BarcodeBERT, or a repository on the Hub."
         )
     try:
         with quiet_loading():
             found: Any = cls.from_pretrained(
-                arguments.model,
+                place,
                 revision=arguments.model_revision or "main",
                 output_loading_info=True,
                 attn_implementation=arguments.attn_implementation,

@@ -19,12 +19,14 @@ from bioscan_hf import __version__
 from bioscan_hf.data.anywhere import SAMPLE, describe_anywhere
 from bioscan_hf.data.files import staged
 from bioscan_hf.data.whole_files import write_json
+from bioscan_hf.evaluation.benchmarks.paper import TASK_IDS
 from bioscan_hf.evaluation.pictures import loss_curve, save_picture
 from bioscan_hf.evaluation.results import Result, read_results, write_results
 from bioscan_hf.hub.cards import Training, training_card
 from bioscan_hf.hub.eval_results import save_eval_results
 from bioscan_hf.hub.push import check_can_push, save_card, save_model
 from bioscan_hf.hub.uploads import Uploads, model_files
+from bioscan_hf.models.pretrained import find_packaged
 from bioscan_hf.training import checkpoints, run_folder
 from bioscan_hf.training.arguments import FinetuningArguments, PretrainingArguments
 from bioscan_hf.training.batches import Batches, MapBatches, Place, StreamBatches
@@ -37,12 +39,6 @@ RunArguments: TypeAlias = PretrainingArguments | FinetuningArguments
 MakeTask: TypeAlias = Callable[[Any, Accelerator], Task]
 
 CURVES, RESULTS, HISTORY = "training.png", "results.json", "history.json"
-# Names of benchmarks, and the tasks of the dataset's `eval.yaml`.
-TASK_IDS = {
-    "1-NN genus, unseen species": "open_world_genus_1nn",
-    "species, seen species (full fine-tuning)": "closed_world_species_finetuned",
-    "species, seen species (linear probe)": "closed_world_species_linear_probe",
-}
 
 
 @dataclass(frozen=True)
@@ -162,7 +158,7 @@ def _check_push(arguments: RunArguments) -> None:
     check_can_push(arguments.push_to_hub)
     if not isinstance(arguments, FinetuningArguments) or arguments.method != "lora" or arguments.merge_adapter:
         return
-    if arguments.model is not None and Path(arguments.model).exists():
+    if arguments.model is not None and Path(find_packaged(arguments.model)).exists():
         raise ValueError(
             f"An adapter on the Hub needs its base model there, and '{arguments.model}' is a folder. Push that first "
             "and give its repository as --model, or write a whole model by --merge-adapter."

@@ -2,9 +2,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset, IterableDataset
+from datasets import Dataset, Image, IterableDataset
 
 from bioscan_hf.data.anywhere import describe_anywhere, has_splits, load_anywhere
+from bioscan_hf.data.specimens import load_specimens
 from tests.hub_server.fixture import LocalHub
 from tests.made_conversion import make_conversion
 from tests.made_release import Row, made_rows, make_release
@@ -80,6 +81,39 @@ def test_release_gives_all_splits_together_or_one(release: Path, rows: list[Row]
     some = sorted(str(row["processid"]) for row in rows if row["split"] in ("train", "val"))
     assert processids(release, split="train+val", streaming=streaming) == some
     assert has_splits(release)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_release_gives_its_images(release: Path, rows: list[Row], streaming: bool) -> None:
+    with_images = ["processid", "image"]
+    found = load_anywhere(release, with_images, split="test+test_unseen", streaming=streaming)
+    content = {str(row["processid"]): row["image"] for row in rows if row["split"] in ("test", "test_unseen")}
+    assert found.column_names == with_images
+    read = {row["processid"]: row["image"]["bytes"] for row in found.cast_column("image", Image(decode=False))}
+    assert read == content and len(read) == 6
+    assert len(list(load_anywhere(release, with_images, streaming=streaming))) == len(rows)
+
+
+def test_specimens_of_the_sample_without_image_keep_their_place() -> None:
+    found = load_anywhere("sample", ["processid", "image"])
+    assert isinstance(found, Dataset) and found.features["image"] == Image()
+    assert found["processid"][:] == load_specimens()["processid"][:]
+    assert len(found) - found.data.column("image").null_count == 1500
+
+
+def test_images_of_a_folder_and_of_a_parquet_file(rows: list[Row], tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for row in rows[:2]:
+        (tmp_path / "folder" / f"{row['processid']}.jpg").write_bytes(row["image"])  # type: ignore[arg-type]
+    found = load_anywhere(tmp_path / "folder", ["processid", "image"])
+    assert len(found[0]["image"].size) == 2 and "image" not in load_anywhere(tmp_path / "folder", COLUMNS).column_names
+    load_specimens(image=True).select(range(3)).to_parquet(tmp_path / "s.parquet")
+    assert load_anywhere(tmp_path / "s.parquet", ["image"]).column_names == ["image"]
+
+
+def test_a_table_without_images_is_told(table: Path) -> None:
+    with pytest.raises(ValueError, match="has no images"):
+        load_anywhere(table, ["processid", "image"])
 
 
 def test_release_has_its_own_splits(release: Path, tmp_path: Path) -> None:

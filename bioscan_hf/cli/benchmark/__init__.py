@@ -1,0 +1,12 @@
+"""`bioscan benchmark`: the benchmarks of the BIOSCAN-5M paper."""
+
+from __future__ import annotations
+
+import typer
+
+from bioscan_hf.cli.benchmark.barcode import barcode
+from bioscan_hf.cli.benchmark.clustering import clustering
+
+benchmark = typer.Typer(help="Run the benchmarks of the BIOSCAN-5M paper on a model of your own.")
+benchmark.command()(barcode)
+benchmark.command()(clustering)

@@ -1,0 +1,142 @@
+"""`bioscan benchmark clustering`: the paper's second benchmark, on any model of images or DNA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from bioscan_hf.cli.benchmark.common import (
+    BatchSize,
+    CacheDir,
+    Data,
+    Device,
+    Limit,
+    PullRequest,
+    PushToHub,
+    Splits,
+    TrustRemoteCode,
+    check_push,
+    push,
+    reporting,
+    show,
+    this_command,
+)
+from bioscan_hf.models.pretrained import DEFAULT_ENCODER
+
+_BY_DEFAULT = (DEFAULT_ENCODER, "kmer:4")
+
+
+def clustering(
+    dna: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder or repository of a BarcodeBERT or another DNA model, a file of embeddings, kmer:6 …; may be "
+            "repeated.",
+            show_default=f"{', '.join(_BY_DEFAULT)}, if there is no --image",
+        ),
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder or repository of a vision model, such as facebook/dino-vitb16, a file of embeddings, or "
+            "pixels:16; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    joint: Annotated[bool, typer.Option(help="Also cluster each pair of --image and --dna together.")] = True,
+    data: Data = "sample",
+    splits: Splits = None,
+    split: Annotated[str, typer.Option(help="Split, or sum, to cluster; of a file without splits all.")] = (
+        "test+test_unseen"
+    ),
+    output: Annotated[Path, typer.Option(help="Folder for results, page and pictures.")] = Path(
+        "bioscan-benchmark-clustering"
+    ),
+    one_per_barcode: Annotated[
+        bool, typer.Option("--one-per-barcode", help="Take one specimen of each distinct barcode.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(help="Repeat with so many seeds; results are means ± deviation.", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="The first seed.", min=0)] = 0,
+    reduction: Annotated[Literal["umap", "pca", "none"], typer.Option(help="How dimensions are reduced.")] = "umap",
+    dimensions: Annotated[int, typer.Option(help="Dimensions after the reduction.", min=1)] = 50,
+    neighbours: Annotated[int, typer.Option(help="Of UMAP.", min=2)] = 30,
+    min_dist: Annotated[float, typer.Option(help="Of UMAP.", min=0, max=1)] = 0.0,
+    method: Annotated[
+        Literal["ward", "average", "kmeans", "hdbscan"],
+        typer.Option(help="How clusters are found; all but hdbscan find as many as there are species."),
+    ] = "ward",
+    min_cluster_size: Annotated[int, typer.Option(help="Of HDBSCAN.", min=2)] = 5,
+    pooling: Annotated[
+        Literal["auto", "cls", "mean"], typer.Option(help="What is the embedding of an image; auto goes by the model.")
+    ] = "auto",
+    limit: Limit = None,
+    cache_dir: CacheDir = None,
+    batch_size: BatchSize = None,
+    device: Device = None,
+    trust_remote_code: TrustRemoteCode = False,
+    push_to_hub: PushToHub = None,
+    pull_request: PullRequest = False,
+) -> None:
+    """Cluster embeddings without any training, and compare the clusters with the taxonomy and with BINs.
+
+    The recipe is the paper's: UMAP to 50 dimensions, Ward's linkage, as many clusters as species; adjusted mutual
+    information at each rank. All encoders of a run are asked about the same specimens: those that have whatever one of
+    them needs. Needs `pip install 'bioscan-hf[clustering]'`. Embeddings are kept: killed, the same command computes
+    none twice.
+
+    Example: bioscan benchmark clustering --image facebook/dino-vitb16 --dna me/my-model --data bioscan-ml/BIOSCAN-5M
+    """
+    # Imported here, so that help and wrong usage need not wait for them.
+    from transformers.utils.logging import disable_progress_bar
+
+    from bioscan_hf.evaluation.benchmarks.clustering_run import main_tables, run_clustering
+    from bioscan_hf.evaluation.benchmarks.zero_shot_clustering import DNA, IMAGES, ClusteringSettings
+    from bioscan_hf.evaluation.cached import default_cache
+    from bioscan_hf.evaluation.clustering.settings import Clustering
+    from bioscan_hf.evaluation.encoders.image_loading import load_image_encoder
+    from bioscan_hf.evaluation.encoders.loading import load_encoder
+
+    disable_progress_bar()
+    console = Console(highlight=False)
+    settings = ClusteringSettings(
+        split=split,
+        one_per_barcode=one_per_barcode,
+        seeds=tuple(range(seed, seed + seeds)),
+        recipe=Clustering(reduction, dimensions, neighbours, min_dist, method, min_cluster_size),
+    )
+    check_push(push_to_hub, pull_request)
+    specs = dna or ([] if image else list(_BY_DEFAULT))
+    encoders = {
+        DNA: [
+            load_encoder(spec, batch_size=batch_size, device=device, trust_remote_code=trust_remote_code)
+            for spec in specs
+        ],
+        IMAGES: [
+            load_image_encoder(
+                spec, pooling=pooling, batch_size=batch_size, device=device, trust_remote_code=trust_remote_code
+            )
+            for spec in image or []
+        ],
+    }
+    with reporting(console) as report:
+        results = run_clustering(
+            encoders,
+            data,
+            settings,
+            both=joint,
+            splits=splits,
+            limit=limit,
+            cache=cache_dir or default_cache(),
+            output=output,
+            command=this_command(),
+            report=report,
+            say=console.print,
+        )
+    tables = main_tables(results)
+    show(results, tables, output, console)
+    if push_to_hub is not None:
+        first = next(encoder for own in encoders.values() for encoder in own)
+        push(results, tables, first, push_to_hub, pull_request=pull_request, console=console)

@@ -1,0 +1,127 @@
+"""What the benchmarks' commands share: options, progress, the table, and the push."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table as ScreenTable
+
+if TYPE_CHECKING:
+    from bioscan_hf.evaluation.benchmarks.pages import Table
+    from bioscan_hf.evaluation.encoders.base import Encoder
+    from bioscan_hf.evaluation.results import Result
+
+Data = Annotated[
+    str,
+    typer.Option(
+        help="`sample` for the embedded simulated specimens; CSV, TSV or Parquet file, or folder of images, with "
+        "labels; folder with the released archives, unpacked or converted; or repository on the Hub."
+    ),
+]
+Splits = Annotated[
+    Path | None, typer.Option(help="Table of processid and split that replaces the column `split`.", show_default=False)
+]
+Limit = Annotated[
+    int | None, typer.Option(help="Use so many specimens of each split, drawn at random.", min=1, show_default="all")
+]
+CacheDir = Annotated[
+    Path | None, typer.Option(help="Folder in which embeddings are kept.", show_default="in the cache of Hugging Face")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …", show_default="GPU if there is one")]
+BatchSize = Annotated[int | None, typer.Option(help="Specimens in a forward pass.", min=1, show_default="by device")]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the code in the repositories of the models.")
+]
+PushToHub = Annotated[
+    str | None,
+    typer.Option(metavar="REPO", help="Add the results of the first model to its repository.", show_default=False),
+]
+PullRequest = Annotated[bool, typer.Option("--pull-request", help="Propose them by a pull request.")]
+
+Report = Callable[[str, int, int], None]
+
+
+def this_command() -> str:
+    """The command line, for results and pages."""
+    return shlex.join(["bioscan", *sys.argv[1:]])
+
+
+def check_push(repo_id: str | None, pull_request: bool) -> None:
+    """Find out before the work whether results can be pushed.
+
+    Raises:
+        BadParameter: If `--pull-request` is given alone.
+        OSError: If there is no such repository, or no token.
+    """
+    if repo_id is None:
+        if pull_request:
+            raise typer.BadParameter("--pull-request is for --push-to-hub REPO, which was not given.")
+        return
+    from bioscan_hf.hub.results_push import check_can_push_results
+
+    check_can_push_results(repo_id)
+
+
+@contextmanager
+def reporting(console: Console) -> Iterator[Report]:
+    """Show a bar for each task."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    shown = {}
+    progress = Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    )
+    with progress:
+
+        def report(task: str, done: int, total: int) -> None:
+            if task not in shown:
+                shown[task] = progress.add_task(task)
+            progress.update(shown[task], completed=done, total=total)
+
+        yield report
+
+
+def show(results: Sequence[Result], tables: Sequence[Table], output: Path, console: Console) -> None:
+    """Print tables, and say where all of it is."""
+    from bioscan_hf.evaluation.benchmarks.pages import PUBLISHED_MARK, table_rows
+
+    for table in tables:
+        header, rows = table_rows(results, table)
+        screen = ScreenTable(*header, title=table.heading)
+        for column in screen.columns[1:]:
+            column.justify = "right"
+        screen.columns[0].no_wrap = True
+        for name, *cells in rows:
+            is_published = name.endswith(PUBLISHED_MARK)
+            if is_published and not any(s.end_section for s in screen.rows):
+                screen.add_section()
+            screen.add_row(name.removesuffix(PUBLISHED_MARK), *cells, style="dim" if is_published else None)
+        if rows:
+            console.print(screen)
+    if any(table.published for table in tables):
+        console.print("Below the line: published numbers, for BIOSCAN-5M's own splits.")
+    console.print(f"Written to {output}/: README.md with all tables and pictures, results.json")
+
+
+def push(
+    results: Sequence[Result],
+    tables: Sequence[Table],
+    encoder: Encoder,
+    repo_id: str,
+    *,
+    pull_request: bool,
+    console: Console,
+) -> None:
+    """Push those results of an encoder that stand in tables."""
+    from bioscan_hf.hub.results_push import push_results
+
+    shown = {column[1:] for table in tables for column in table.columns}
+    own = [r for r in results if r.model == encoder.name and (r.benchmark, r.metric) in shown]
+    console.print(f"Pushed: {push_results(own, repo_id, pull_request=pull_request)}")
