@@ -14,7 +14,6 @@ from huggingface_hub import (
     HfApi,
     ModelCard,
     ModelCardData,
-    hf_hub_download,
     parse_eval_result_entries,
 )
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
@@ -91,7 +90,7 @@ def _push(results: Sequence[Result], repo_id: str, pull_request: bool) -> str:
     api = HfApi()
     # Read and written at the same commit, so that nobody's change in between is lost.
     parent = api.model_info(repo_id).sha
-    card = _read_card(repo_id, parent)
+    card = _read_card(api, repo_id, parent)
     data: Any = card.data
     data.model_name = data.model_name or repo_id
     data.eval_results = _merged(data.eval_results or [], [model_index_entry(r, _TASK) for r in results])
@@ -99,7 +98,7 @@ def _push(results: Sequence[Result], repo_id: str, pull_request: bool) -> str:
     tasks = eval_entries([result for result in results if result.metric in TASK_METRICS], TASK_IDS)
     if tasks:
         path = str(EVAL_RESULTS)
-        files[path] = eval_yaml(_merged_entries(_read_entries(repo_id, path, parent), tasks))
+        files[path] = eval_yaml(_merged_entries(_read_entries(api, repo_id, path, parent), tasks))
     commit = api.create_commit(
         repo_id,
         [CommitOperationAdd(path, content.encode()) for path, content in files.items()],
@@ -110,15 +109,15 @@ def _push(results: Sequence[Result], repo_id: str, pull_request: bool) -> str:
     return str(commit.pr_url or commit.commit_url)
 
 
-def _read(repo_id: str, path: str, revision: str | None) -> str | None:
+def _read(api: HfApi, repo_id: str, path: str, revision: str | None) -> str | None:
     try:
-        return Path(hf_hub_download(repo_id, path, revision=revision)).read_text(encoding="utf-8")
+        return Path(api.hf_hub_download(repo_id, path, revision=revision)).read_text(encoding="utf-8")
     except EntryNotFoundError:
         return None
 
 
-def _read_card(repo_id: str, revision: str | None) -> ModelCard:
-    content = _read(repo_id, _CARD, revision)
+def _read_card(api: HfApi, repo_id: str, revision: str | None) -> ModelCard:
+    content = _read(api, repo_id, _CARD, revision)
     if content is None:
         card = ModelCard(f"---\n{ModelCardData(model_name=repo_id).to_yaml()}\n---\n")
         card.text = f"\n# {repo_id}\n"
@@ -126,8 +125,8 @@ def _read_card(repo_id: str, revision: str | None) -> ModelCard:
     return ModelCard(content)
 
 
-def _read_entries(repo_id: str, path: str, revision: str | None) -> list[EvalResultEntry]:
-    content = _read(repo_id, path, revision)
+def _read_entries(api: HfApi, repo_id: str, path: str, revision: str | None) -> list[EvalResultEntry]:
+    content = _read(api, repo_id, path, revision)
     return [] if content is None else parse_eval_result_entries(yaml.safe_load(content))
 
 

@@ -29,14 +29,20 @@ def _upload(head: Commit, path: str, size: int) -> dict[str, str | bool]:
 
 @routes.post(REPO + "/commit/{revision}")
 async def commit(request: web.Request) -> web.Response:
-    """Commit the lines of the body: a header, then one operation each."""
-    repo = writable(request)
+    """Commit the lines of the body: a header, then one operation each; for a pull request to a branch of its own."""
+    repo, branch = writable(request), request.match_info["revision"]
+    page = f"{request.url.origin()}{repo.page}"
+    answer = {}
     if "create_pr" in request.query:
-        raise HubError(400, "This Hub has no pull requests")
+        number = 1 + sum(name.startswith("refs/pr/") for name in repo.branches)
+        answer["pullRequestUrl"] = f"{page}/discussions/{number}"
+        base, branch = repo.resolve(branch), f"refs/pr/{number}"
+        repo.branches[branch] = base.oid
     header, *operations = [json.loads(line) for line in (await request.text()).split("\n") if line]
-    made = request.app[STORAGE].commit(repo, request.match_info["revision"], header["value"], operations)
-    url = f"{request.url.origin()}{repo.page}/commit/{made.oid}"
-    return web.json_response({"success": True, "commitOid": made.oid, "commitUrl": url})
+    made = request.app[STORAGE].commit(repo, branch, header["value"], operations)
+    return web.json_response(
+        {"success": True, "commitOid": made.oid, "commitUrl": f"{page}/commit/{made.oid}", **answer}
+    )
 
 
 @routes.post(PAGE + ".git/info/lfs/objects/batch")
