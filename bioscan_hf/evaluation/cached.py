@@ -35,8 +35,8 @@ def embed_cached(
     """Embed specimens, or look up what was computed for them before.
 
     What a model has computed is kept under a name made of all that it depends on: the model with its revision and
-    settings, the specimens, and this package's version. Killed, the next call goes on where it was. K-mer counts and
-    files of embeddings are not kept.
+    settings, the specimens, and this package's version. Killed, the next call goes on where it was. K-mer counts, files
+    of embeddings, and what models of barcodes without a revision compute are not kept.
 
     Args:
         encoder: The encoder.

@@ -66,7 +66,8 @@ def linear_discriminant(
     within = vectors - means[members]
     covariance = within.T @ within / len(vectors)
     spread = np.trace(covariance) / len(covariance)
-    if not spread > 0:
+    # Differences below the resolution of float32 are rounding.
+    if not spread > np.finfo(np.float32).eps ** 2 * np.square(means).mean():
         raise ValueError(
             "Expected vectors that differ within classes; all of each class are equal, so that nothing can be learnt "
             "of how they vary. Give several distinct specimens per class."
@@ -106,17 +107,19 @@ def linear_probe(
         report: Called with the number of epochs done and of all.
 
     Raises:
-        ValueError: If there are fewer than two classes, or vectors are not finite.
+        ValueError: If there are fewer than two classes, or vectors are not finite or all their numbers equal.
     """
     _check(vectors, labels)
+    mean, deviation = float(vectors.mean(dtype=np.float64)), float(vectors.std(dtype=np.float64))
+    if not deviation > 0:
+        raise ValueError(f"Expected vectors that differ; all their numbers are {mean}.")
     classes, targets = np.unique(labels, return_inverse=True)
     generator = torch.Generator().manual_seed(seed)
-    layer = torch.nn.Linear(vectors.shape[1], len(classes))
     # As torch begins, with a generator of our own.
+    layer = torch.nn.utils.skip_init(torch.nn.Linear, vectors.shape[1], len(classes))
     for parameter in layer.parameters():
         bound = vectors.shape[1] ** -0.5
         torch.nn.init.uniform_(parameter, -bound, bound, generator=generator)
-    mean, deviation = float(vectors.mean()), float(vectors.std())
     inputs = torch.from_numpy(((vectors - mean) / deviation).astype(np.float32))
     orders = (torch.randperm(len(inputs), generator=generator) for _ in range(epochs))
     optimizer = torch.optim.SGD(layer.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay)

@@ -39,21 +39,23 @@ def embedding_map(
         vectors: (N, D); a random `MAX_POINTS` of them are drawn if there are more.
         labels: N names; the `MAX_COLOURS` most frequent have a colour of their own, the others share one.
         title: Heading of the picture.
-        method: How they are brought into the plane; UMAP needs the extra `clustering`, and 31 vectors.
+        method: How they are brought into the plane; UMAP needs the extra `clustering`.
         seed: Seed of the choice of points and of the method.
 
     Returns:
         The picture.
 
     Raises:
-        ValueError: If there are fewer than 4 vectors.
+        ValueError: If there are fewer than 4 vectors, or some are not finite.
+        ImportError: If UMAP is asked for and missing.
     """
     if len(vectors) < 4:
         raise ValueError(f"A map needs at least 4 embeddings; got {len(vectors)}.")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(vectors))[: MAX_POINTS[method]])
     names = np.array([labels[i] or UNLABELLED for i in chosen], dtype=object)
     if method == "UMAP":
-        points = reduce(vectors[chosen], Clustering(dimensions=2, min_dist=0.1), seed=seed)
+        neighbours = min(Clustering.neighbours, len(chosen) - 1)
+        points = reduce(vectors[chosen], Clustering(dimensions=2, neighbours=neighbours, min_dist=0.1), seed=seed)
     else:
         perplexity = min(30, (len(chosen) - 1) / 3)
         points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors[chosen])

@@ -10,6 +10,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from bioscan_hf.data.features import resolve_split
+from bioscan_hf.evaluation.benchmarks.paper import NEAREST_GENUS, NEAREST_SPECIES
 from bioscan_hf.evaluation.embeddings import Embeddings
 from bioscan_hf.evaluation.metrics.accuracy import Accuracy
 from bioscan_hf.evaluation.neighbours import nearest
@@ -43,8 +44,8 @@ class Probe:
 
 
 PROBES = (
-    Probe("1-NN species, seen species", "species", "test"),
-    Probe("1-NN genus, unseen species", "genus", "test_unseen"),
+    Probe(NEAREST_SPECIES, "species", "test"),
+    Probe(NEAREST_GENUS, "genus", "test_unseen"),
 )
 """Closed and open world by one nearest neighbour (cosine) among the keys in train, as in the BIOSCAN-5M paper."""
 

@@ -37,8 +37,10 @@ def vote(
         Labels (Q,); of those with equal votes that of the nearest key.
 
     Raises:
-        ValueError: If the temperature is not above 0; or as `nearest_k`.
+        ValueError: If the temperature is not above 0, or there are not as many labels as keys; or as `nearest_k`.
     """
+    if len(labels) != len(keys):
+        raise ValueError(f"Expected a label for each key; got {len(labels):,} labels and {len(keys):,} keys.")
     if not temperature > 0:
         raise ValueError(f"Expected a temperature above 0; got {temperature}.")
     indices, similarities = nearest_k(keys, queries, k)

@@ -3,8 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from PIL import Image
 
+from bioscan_hf.evaluation import pictures
+from bioscan_hf.evaluation.clustering.settings import Clustering
 from bioscan_hf.evaluation.pictures import MAX_COLOURS, embedding_map, loss_curve, save_picture
 
 
@@ -23,6 +26,30 @@ def test_map_names_the_frequent_labels_and_counts_all(tmp_path: Path) -> None:
 def test_too_few_points_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 4 embeddings; got 3"):
         embedding_map(np.eye(3, dtype=np.float32), ["a"] * 3, title="")
+
+
+# numba compiles UMAP for half a minute in every process: tests/evaluation/clustering has the one test that runs it.
+@pytest.mark.parametrize(("count", "drawn", "neighbours"), [(4, 4, 3), (20, 20, 19), (60, 40, 30)])
+def test_map_by_umap(count: int, drawn: int, neighbours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[np.ndarray, Clustering, int]] = []
+
+    def reduced(vectors: np.ndarray, settings: Clustering, *, seed: int) -> np.ndarray:
+        asked.append((vectors, settings, seed))
+        return vectors[:, :2] * 10
+
+    monkeypatch.setattr(pictures, "reduce", reduced)
+    monkeypatch.setitem(pictures.MAX_POINTS, "UMAP", 40)
+    vectors = np.arange(3 * count, dtype=np.float32).reshape(count, 3)
+    figure = embedding_map(vectors, ["a"] * count, title="", method="UMAP", seed=7)
+    [(given, settings, seed)] = asked
+    assert settings == Clustering("umap", dimensions=2, neighbours=neighbours, min_dist=0.1) and seed == 7
+    # Some of the vectors, each once, in their order.
+    assert len(given) == drawn and set(given[:, 0].tolist()) <= set(vectors[:, 0].tolist())
+    assert (np.diff(given[:, 0]) > 0).all()
+    [axes] = figure.axes
+    [points] = (c for c in axes.collections if isinstance(c, PathCollection))
+    np.testing.assert_array_equal(points.get_offsets(), given[:, :2] * 10)
+    assert axes.get_xlabel() == f"UMAP of {drawn} specimens"
 
 
 def series(axes: Axes) -> dict[str, tuple[list[float], list[float]]]:

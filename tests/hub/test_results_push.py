@@ -2,6 +2,7 @@ import uuid
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -59,8 +60,8 @@ def read(api: HfApi, repo: str, path: str, revision: str | None = None) -> str:
 
 
 def card_values(api: HfApi, repo: str) -> dict[tuple[str, str], float]:
-    results = ModelCard(read(api, repo, "README.md")).data.eval_results
-    return {(result.task_name, result.metric_type): result.metric_value for result in results}
+    data: Any = ModelCard(read(api, repo, "README.md")).data
+    return {(result.task_name, result.metric_type): result.metric_value for result in data.eval_results}
 
 
 def task_values(api: HfApi, repo: str) -> dict[str, float]:

@@ -52,6 +52,9 @@ def clustering(
     split: Annotated[str, typer.Option(help="Split, or sum, to cluster; of a file without splits all.")] = (
         "test+test_unseen"
     ),
+    rank: Annotated[
+        str, typer.Option(help="As many clusters as labels of this rank; for specimens that have no species.")
+    ] = "species",
     output: Annotated[Path, typer.Option(help="Folder for results, page and pictures.")] = Path(
         "bioscan-benchmark-clustering"
     ),
@@ -103,6 +106,7 @@ def clustering(
     console = Console(highlight=False)
     settings = ClusteringSettings(
         split=split,
+        rank=rank,
         one_per_barcode=one_per_barcode,
         seeds=tuple(range(seed, seed + seeds)),
         recipe=Clustering(reduction, dimensions, neighbours, min_dist, method, min_cluster_size),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as ScreenTable
@@ -47,6 +48,9 @@ PushToHub = Annotated[
 PullRequest = Annotated[bool, typer.Option("--pull-request", help="Propose them by a pull request.")]
 
 Report = Callable[[str, int, int], None]
+
+# Longer names of models are wrapped.
+_NAME_WIDTH = 22
 
 
 def this_command() -> str:
@@ -94,19 +98,21 @@ def show(results: Sequence[Result], tables: Sequence[Table], output: Path, conso
 
     for table in tables:
         header, rows = table_rows(results, table)
-        screen = ScreenTable(*header, title=table.heading)
-        for column in screen.columns[1:]:
-            column.justify = "right"
-        screen.columns[0].no_wrap = True
+        # As narrow as can be: a word of a title below the other.
+        screen = ScreenTable(title=table.heading, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+        widest = max((len(row[0].removesuffix(PUBLISHED_MARK)) for row in rows), default=0)
+        screen.add_column(min_width=min(widest, _NAME_WIDTH))
+        for name in header[1:]:
+            screen.add_column(name.replace(" ", "\n"), justify="right")
         for name, *cells in rows:
             is_published = name.endswith(PUBLISHED_MARK)
-            if is_published and not any(s.end_section for s in screen.rows):
+            if is_published and not any(row.end_section for row in screen.rows):
                 screen.add_section()
             screen.add_row(name.removesuffix(PUBLISHED_MARK), *cells, style="dim" if is_published else None)
         if rows:
             console.print(screen)
     if any(table.published for table in tables):
-        console.print("Below the line: published numbers, for BIOSCAN-5M's own splits.")
+        console.print("The last rows are published numbers, for BIOSCAN-5M's own splits.")
     console.print(f"Written to {output}/: README.md with all tables and pictures, results.json")
 
 

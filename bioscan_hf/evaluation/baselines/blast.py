@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bioscan_hf.evaluation.encoders.base import Report
 
 PROGRAMS = ("makeblastdb", "blastn")
 
@@ -35,9 +37,7 @@ def version() -> str:
     return _run(["blastn", "-version"]).split()[1]
 
 
-def best_hits(
-    keys: Sequence[str], queries: Sequence[str], *, report: Callable[[int, int], None] | None = None
-) -> NDArray[np.int64]:
+def best_hits(keys: Sequence[str], queries: Sequence[str], *, report: Report | None = None) -> NDArray[np.int64]:
     """Find the key that blastn aligns best with each query.
 
     The settings are blastn's own, on the forward strand, as all barcodes are. Its task is `megablast`, which was five
@@ -50,7 +50,8 @@ def best_hits(
         report: Called with the number of distinct queries done and of all.
 
     Returns:
-        (Q,) index of the key with the highest bit score, the lowest of equals; -1 where nothing was found.
+        (Q,) index of the key with the highest bit score, the lowest of equals among the ten best hits that blastn
+        gives; -1 where nothing was found.
 
     Raises:
         OSError: If BLAST is not installed, or fails.
@@ -66,7 +67,7 @@ def best_hits(
     with tempfile.TemporaryDirectory(prefix="bioscan-blast-") as name:
         folder = Path(name)
         _write_fasta(folder / "keys.fasta", [(str(i), barcode) for barcode, i in distinct_keys])
-        _run(["makeblastdb", "-in", str(folder / "keys.fasta"), "-dbtype", "nucl", "-out", str(folder / "keys")])
+        _run(["makeblastdb", "-in", "keys.fasta", "-dbtype", "nucl", "-out", "keys"], folder)
         for start in range(0, len(distinct_queries), _QUERIES):
             block = distinct_queries[start : start + _QUERIES]
             _write_fasta(folder / "queries.fasta", [(str(start + i), barcode) for i, barcode in enumerate(block)])
@@ -84,27 +85,28 @@ def best_hits(
 def _search(folder: Path) -> str:
     options = {
         "strand": "plus",
-        "db": str(folder / "keys"),
-        "query": str(folder / "queries.fasta"),
+        "db": "keys",
+        "query": "queries.fasta",
         "max_target_seqs": str(_HITS),
         "max_hsps": "1",
         "num_threads": str(os.cpu_count() or 1),
         "outfmt": "6 qseqid sseqid bitscore",
     }
-    return _run(["blastn", *(word for name, value in options.items() for word in (f"-{name}", value))])
+    return _run(["blastn", *(word for name, value in options.items() for word in (f"-{name}", value))], folder)
 
 
 def _write_fasta(path: Path, records: Sequence[tuple[str, str]]) -> None:
     path.write_text("".join(f">{name}\n{barcode}\n" for name, barcode in records), encoding="ascii")
 
 
-def _run(command: Sequence[str]) -> str:
+def _run(command: Sequence[str], folder: Path | None = None) -> str:
+    """Run a program, in a folder: it would take a path with a space for two files."""
     if shutil.which(command[0]) is None:
         raise OSError(
             f"The program '{command[0]}' is not installed. Install BLAST+ (Debian: `apt install ncbi-blast+`; conda: "
             "`conda install -c bioconda blast`), or leave this baseline out."
         )
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(f"'{command[0]}' failed: {done.stderr.strip() or f'exit code {done.returncode}'}")
     return done.stdout

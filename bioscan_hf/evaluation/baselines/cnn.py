@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -49,7 +49,8 @@ class CnnEncoder(BarcodeEncoder):
         outputs = []
         for start in range(0, len(barcodes), 256):
             block = barcodes[start : start + 256]
-            outputs.append(network(one_hot(letter_numbers(block))).numpy())
+            numbers = letter_numbers(block).to(next(network.parameters()).device)
+            outputs.append(network(one_hot(numbers)).cpu().numpy())
             if report:
                 report(start + len(block), len(barcodes))
         return np.concatenate(outputs)
@@ -62,7 +63,8 @@ def train_cnn(
     epochs: int = 20,
     batch_size: int = 128,
     seed: int = 0,
-    report: Callable[[int, int], None] | None = None,
+    device: str | torch.device | None = None,
+    report: Report | None = None,
 ) -> CnnEncoder:
     """Train the CNN of BarcodeBERT's comparison (`baselines/cnn/cnn_utils.py` of its repository).
 
@@ -76,11 +78,17 @@ def train_cnn(
         epochs: How often each is seen.
         batch_size: Barcodes per step.
         seed: Of the first weights and of the order.
+        device: Where to compute; by default a GPU if there is one.
         report: Called with the number of epochs done and of all.
 
     Raises:
-        ValueError: If there are fewer than two classes.
+        ValueError: If there are fewer than two classes, not as many labels as barcodes, or one barcode per step, of
+            which there is no variance to normalise with.
     """
+    if len(barcodes) != len(labels):
+        raise ValueError(f"Expected a label for each barcode; got {len(barcodes):,} barcodes and {len(labels):,} labels.")
+    if batch_size < 2:
+        raise ValueError(f"`batch_size` must be at least 2; got {batch_size}.")
     classes, targets = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"A CNN needs barcodes of at least two classes to learn from; got {len(classes)}.")
@@ -88,13 +96,15 @@ def train_cnn(
         torch.manual_seed(seed)
         network = _network(len(classes))
         orders = [torch.randperm(len(barcodes)) for _ in range(epochs)]
-    inputs = letter_numbers(barcodes)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network = network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    inputs, expected = letter_numbers(barcodes).to(place), torch.from_numpy(targets).to(place)
     optimizer = torch.optim.Adam(network.parameters())
     whole = nn.Sequential(_OneHot(), network).train()
     for epoch, order in enumerate(orders, 1):
-        # The last batch may hold one barcode, of which there is no variance to normalise with.
+        # The last batch may hold one barcode.
         batches = tuple(rows for rows in order.split(batch_size) if len(rows) > 1)
-        descend(whole, optimizer, inputs, torch.from_numpy(targets), batches)
+        descend(whole, optimizer, inputs, expected, batches)
         if report:
             report(epoch, epochs)
     return CnnEncoder(network, classes)
@@ -115,7 +125,9 @@ def letter_numbers(barcodes: Sequence[str]) -> torch.Tensor:
 
 def one_hot(numbers: torch.Tensor) -> torch.Tensor:
     """Zeros and ones for letters: (N, 660) to float32 (N, 1, 660, 5); nothing is five zeros."""
-    return nn.functional.one_hot(numbers.long(), 6)[:, None, :, :5].float()
+    letters = nn.functional.one_hot(numbers.long(), 6)[:, None, :, :5].float()
+    # On a CPU the network is nearly twice as fast in this layout.
+    return letters.contiguous(memory_format=torch.channels_last)
 
 
 class _OneHot(nn.Module):

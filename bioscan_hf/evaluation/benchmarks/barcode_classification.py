@@ -79,7 +79,8 @@ class Task:
             settings: Which splits they are of.
 
         Raises:
-            ValueError: If there are no keys or queries, or none with the label that is asked for.
+            ValueError: If there are no keys or queries, none with the label that is asked for, no query whose label a
+                key has, or fewer keys than neighbours.
         """
         self.settings = settings
         self.barcodes: list[str] = specimens["dna_barcode"][:]
@@ -104,6 +105,18 @@ class Task:
                         f"None of the {len(rows):,} specimens of the split {split!r} has a {rank}, which is asked for. "
                         "Choose a labelled split."
                     )
+        asked = [(rank, found) for group, rank in ASKED if (found := self.labelled(rank, group)) is not None]
+        if not asked:
+            raise ValueError(
+                f"No query of the splits {splits} has a species, or an unseen one a genus, that is among those of the "
+                f"keys, {self.settings.keys!r}. Choose other splits."
+            )
+        for rank, (keys, _) in asked:
+            if not 1 <= self.settings.neighbours <= len(keys):
+                raise ValueError(
+                    f"Expected at least 1 neighbour and at most as many as keys, {len(keys):,}; got "
+                    f"{self.settings.neighbours:,} to vote for the {rank}."
+                )
 
     def labelled(self, rank: str, group: str) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """Rows of the keys and of the queries that have a label at a rank; None if no query's label has a key."""
@@ -125,18 +138,17 @@ class Task:
         found = self.labelled(rank, group)
         assert found is not None
         truth = self.labels[rank][found[1]]
-        depths = [depth for depth in _DEPTHS if candidates.ndim == 1 or depth <= candidates.shape[1]]
-        depths = depths[:1] if candidates.ndim == 1 else depths
-        scores = Accuracy().compute(predictions=candidates, references=truth, k=depths)
-        first = candidates if candidates.ndim == 1 else candidates[:, 0]
-        f1 = F1().compute(predictions=first, references=truth)
+        ranked = candidates if candidates.ndim == 2 else candidates[:, None]
+        depths = [depth for depth in _DEPTHS if depth <= ranked.shape[1]]
+        scores = Accuracy().compute(predictions=ranked, references=truth, k=depths)
+        f1 = F1().compute(predictions=ranked[:, 0], references=truth)
         for metric, value in {**scores, **f1}.items():
             if metric.endswith("accuracy") or metric == "macro_f1":
                 yield Measured(name, metric, value, len(truth), self.splits[group])
 
 
 def measure_embeddings(task: Task, vectors: NDArray[np.float32], *, report: Report) -> Iterator[Measured]:
-    """Ask all questions to embeddings.
+    """Ask all questions to embeddings; those of linear classifiers only where the keys allow to fit one.
 
     Args:
         task: Keys and queries.
@@ -144,13 +156,16 @@ def measure_embeddings(task: Task, vectors: NDArray[np.float32], *, report: Repo
         report: Told of the progress.
 
     Raises:
-        ValueError: If there are fewer keys than neighbours, or vectors are not finite.
+        ValueError: If vectors are not finite, or not as many as specimens.
     """
+    if len(vectors) != len(task.barcodes):
+        raise ValueError(f"Expected a vector for each of the {len(task.barcodes):,} specimens; got {len(vectors):,}.")
     vectors = unit_length(vectors)
     yield from _by_nearest(task, vectors)
     settings = task.settings
     for group, rank in ASKED:
-        if (found := task.labelled(rank, group)) is None:
+        # One neighbour has been asked already.
+        if settings.neighbours == 1 or (found := task.labelled(rank, group)) is None:
             continue
         keys, queries = found
         named = vote(
@@ -161,6 +176,11 @@ def measure_embeddings(task: Task, vectors: NDArray[np.float32], *, report: Repo
             temperature=settings.temperature,
         )
         yield from task.score(f"{settings.neighbours}-NN {rank}, {group}", rank, group, named)
+        # What all barcodes have in common says nothing, and dominates the cosines of counts; no labels are needed.
+        centred = unit_length(vectors - vectors[keys].mean(axis=0))
+        nearest_keys, _ = nearest_k(centred[keys], centred[queries], 1)
+        named = task.labels[rank][keys[nearest_keys[:, 0]]]
+        yield from task.score(f"1-NN {rank}, {group} (centred)", rank, group, named)
     yield from _by_classifiers(task, vectors, report)
 
 
@@ -199,10 +219,15 @@ def _by_classifiers(task: Task, vectors: NDArray[np.float32], report: Report) ->
         return
     keys, queries = found
     labels = task.labels[rank][keys]
-    report("linear discriminant", 0, 1)
-    named = linear_discriminant(vectors[keys], labels).predict(vectors[queries])
-    yield from task.score(LINEAR_DISCRIMINANT, rank, group, named)
-    report("linear discriminant", 1, 1)
+    classes = len(np.unique(labels))
+    if classes < 2:
+        return
+    # From one barcode per species nothing can be learnt of how they vary within one.
+    if len({(task.barcodes[row], label) for row, label in zip(keys, labels, strict=True)}) > classes:
+        report("linear discriminant", 0, 1)
+        named = linear_discriminant(vectors[keys], labels).predict(vectors[queries])
+        yield from task.score(LINEAR_DISCRIMINANT, rank, group, named)
+        report("linear discriminant", 1, 1)
     if task.settings.linear_probe:
         probe = linear_probe(
             vectors[keys],
@@ -228,16 +253,17 @@ def measure_blast(task: Task, *, report: Report) -> Iterator[Measured]:
         yield from task.score(f"1-NN {rank}, {group}", rank, group, named)
 
 
-def train_baseline_cnn(task: Task, *, report: Report) -> CnnEncoder | None:
-    """Train the CNN of the paper on the keys; None if there are no queries of seen species."""
+def train_baseline_cnn(task: Task, *, device: str | None = None, report: Report) -> CnnEncoder | None:
+    """Train the CNN of the paper on the keys; None if no query is of their species, or there is but one of these."""
     group, rank = ASKED[0]
-    if (found := task.labelled(rank, group)) is None:
+    if (found := task.labelled(rank, group)) is None or len(np.unique(task.labels[rank][found[0]])) < 2:
         return None
     keys = found[0]
     return train_cnn(
         [task.barcodes[row] for row in keys],
         task.labels[rank][keys],
         seed=task.settings.seed,
+        device=device,
         report=lambda done, total: report("CNN, epochs", done, total),
     )
 
@@ -253,13 +279,12 @@ def measure_cnn(task: Task, cnn: CnnEncoder) -> Iterator[Measured]:
 
 def shown_columns(settings: ClassificationSettings) -> Sequence[tuple[str, str]]:
     """Title and question of the columns of the benchmark's table, whose metric is the accuracy."""
-    k = settings.neighbours
+    counts = dict.fromkeys((1, settings.neighbours))
     return (
         ("fine-tuned", FINE_TUNED),
         ("linear probe", LINEAR_PROBE),
         ("LDA", LINEAR_DISCRIMINANT),
-        ("1-NN", "1-NN species, seen species"),
-        (f"{k}-NN", f"{k}-NN species, seen species"),
-        ("1-NN, genus", "1-NN genus, unseen species"),
-        (f"{k}-NN, genus", f"{k}-NN genus, unseen species"),
+        *((f"{k}-NN", f"{k}-NN species, seen species") for k in counts),
+        *((f"{k}-NN, genus", f"{k}-NN genus, unseen species") for k in counts),
+        ("centred 1-NN, genus", "1-NN genus, unseen species (centred)"),
     )

@@ -21,7 +21,7 @@ from bioscan_hf.evaluation.benchmarks.barcode_classification import (
     shown_columns,
     train_baseline_cnn,
 )
-from bioscan_hf.evaluation.benchmarks.pages import Column, Picture, Table, write_report
+from bioscan_hf.evaluation.benchmarks.pages import Column, Picture, Table, check_names, write_report
 from bioscan_hf.evaluation.benchmarks.paper import PUBLISHED
 from bioscan_hf.evaluation.benchmarks.pictures import accuracy_bars
 from bioscan_hf.evaluation.benchmarks.specimens import Say, load_labelled
@@ -44,6 +44,7 @@ def run_classification(
     splits: Path | None = None,
     limit: int | None = None,
     others: Sequence[Result] = (),
+    device: str | None = None,
     cache: Path,
     output: Path,
     command: str,
@@ -59,7 +60,9 @@ def run_classification(
         baselines: Any of `blast` and `cnn`.
         splits: Table of splits.
         limit: Specimens of each split that are used; None for all.
-        others: Results of other runs on the same data, such as of a fine-tuned classifier, to stand beside these.
+        others: Results of other runs on the same data, such as of a fine-tuned classifier, to stand beside these; those
+            of questions that are asked to the same model now are left out.
+        device: Where the CNN is trained; by default a GPU if there is one.
         cache: Folder of embeddings that are kept.
         output: Folder of the report.
         command: The command line.
@@ -71,9 +74,11 @@ def run_classification(
 
     Raises:
         FileNotFoundError: If there are no such data.
-        ValueError: If data, labels or embeddings are not what they should be.
+        ValueError: If there is nothing to measure, two encoders have one name, or data, labels or embeddings are not
+            what they should be.
         OSError: If something cannot be read or written, or BLAST is not installed.
     """
+    check_names([*(encoder.name for encoder in encoders), *baselines])
     if BLAST in baselines:
         blast.version()  # an error now, rather than after the other work
     wanted = "+".join((settings.keys, settings.queries, settings.queries_unseen))
@@ -90,16 +95,18 @@ def run_classification(
                 f"Results to compare with must be of the same data: expected {data[0]}, revision {data[1]}; those of "
                 f"{other.model} are of {other.dataset}, revision {other.dataset_revision}."
             )
-    results = list(others)
+    results: list[Result] = []
     for encoder in encoders:
         within = partial(report, f"embedding by {encoder.name}")
         vectors = embed_cached(encoder, specimens, cache, data_revision=data[1], report=within)
         results += make(encoder.name, encoder.revision, measure_embeddings(task, vectors, report=report))
-    if CNN in baselines and (cnn := train_baseline_cnn(task, report=report)) is not None:
+    if CNN in baselines and (cnn := train_baseline_cnn(task, device=device, report=report)) is not None:
         results += make("CNN", None, measure_cnn(task, cnn))
         results += make("CNN", None, measure_embeddings(task, cnn.embed(specimens), report=report))
     if BLAST in baselines:
         results += make(f"BLAST {blast.version()}", None, measure_blast(task, report=report))
+    measured = {(result.model, result.benchmark, result.metric) for result in results}
+    results += [other for other in others if (other.model, other.benchmark, other.metric) not in measured]
     main = main_table(settings)
     by_rank = [
         Table(
@@ -114,7 +121,7 @@ def run_classification(
         for group in task.queries
     ]
     bars = accuracy_bars(
-        results, [column for column in main.columns if "1-NN" in column.benchmark], PUBLISHED, title=TITLE
+        results, [column for column in main.columns if column.title in ("1-NN", "1-NN, genus")], PUBLISHED, title=TITLE
     )
     write_report(
         output,
@@ -133,8 +140,9 @@ def main_table(settings: ClassificationSettings) -> Table:
     return Table(
         "Closed and open world",
         "Accuracy in %, the number of queries in brackets: the species of queries whose species is among the keys, and "
-        "in the last two columns the genus of queries whose species is not. Fine-tuning, linear probe and LDA (linear "
-        "discriminant) learn from the labels of the keys; several neighbours vote, the nearer the more.",
+        "in the last columns the genus of queries whose species is not. Fine-tuning, linear probe and LDA (linear "
+        "discriminant) learn from the labels of the keys; several neighbours vote, the nearer the more; centred: after "
+        "the mean of the keys is subtracted from all embeddings.",
         [Column(title, question, "accuracy") for title, question in shown_columns(settings)],
         PUBLISHED,
     )

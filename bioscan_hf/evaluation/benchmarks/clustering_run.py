@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bioscan_hf.data.anywhere import describe_anywhere
 from bioscan_hf.evaluation.benchmarks.barcode_classification import Report
-from bioscan_hf.evaluation.benchmarks.pages import Column, Picture, Table, write_report
+from bioscan_hf.evaluation.benchmarks.pages import Column, Picture, Table, check_names, write_report
 from bioscan_hf.evaluation.benchmarks.paper import PUBLISHED, clustering_name
 from bioscan_hf.evaluation.benchmarks.pictures import RANK_NAMES, rank_curves
 from bioscan_hf.evaluation.benchmarks.specimens import Say, load_labelled
@@ -24,7 +24,6 @@ from bioscan_hf.evaluation.benchmarks.zero_shot_clustering import (
     JOINT,
     METRICS,
     TARGETS,
-    TRUTH,
     ClusteringSettings,
     Task,
     joint,
@@ -33,11 +32,12 @@ from bioscan_hf.evaluation.benchmarks.zero_shot_clustering import (
 )
 from bioscan_hf.evaluation.cached import embed_cached
 from bioscan_hf.evaluation.encoders.base import Encoder
+from bioscan_hf.evaluation.encoders.precomputed import Precomputed
 from bioscan_hf.evaluation.pictures import embedding_map
 from bioscan_hf.evaluation.results import Result
 
 TITLE = "Zero-shot clustering"
-_NEEDS = {DNA: ("dna_barcode",), IMAGES: ("image",)}
+_NEEDS = {DNA: "dna_barcode", IMAGES: "image"}
 
 
 def run_clustering(
@@ -56,7 +56,8 @@ def run_clustering(
 ) -> list[Result]:
     """Ask benchmark 2 to encoders, and write what came out.
 
-    All encoders are asked about the same specimens: those that have whatever one of them needs.
+    All encoders are asked about the same specimens: those that have whatever one of them needs. Files of embeddings
+    need neither images nor barcodes.
 
     Args:
         encoders: By modality, `DNA` and `IMAGES`.
@@ -76,17 +77,21 @@ def run_clustering(
 
     Raises:
         FileNotFoundError: If there are no such data.
-        ValueError: If data, labels or embeddings are not what they should be.
+        ValueError: If there are no encoders, two of a modality have one name, or data, labels or embeddings are not
+            what they should be.
         ImportError: If a package of the extra `clustering` is missing.
         OSError: If something cannot be read or written.
     """
-    needed = [name for modality, own in encoders.items() if own for name in _NEEDS[modality]]
+    used = {modality: own for modality, own in encoders.items() if own}
+    for own in used.values() or [()]:
+        check_names([encoder.name for encoder in own])
+    needed = [_NEEDS[name] for name, own in used.items() if not all(isinstance(e, Precomputed) for e in own)]
     specimens = _load(source, settings, needed, splits=splits, limit=limit, say=say)
-    task = Task(specimens)
-    say(f"{len(specimens):,} specimens, {task.classes:,} species.")
+    task = Task(specimens, settings.rank)
+    say(f"{len(specimens):,} specimens, {task.classes:,} {settings.named_rank}.")
     data = describe_anywhere(source, splits)
     embedded: dict[tuple[str, str, str | None], NDArray[np.float32]] = {}
-    for modality, own in encoders.items():
+    for modality, own in used.items():
         for encoder in own:
             within = partial(report, f"embedding by {encoder.name}")
             vectors = embed_cached(encoder, specimens, cache, data_revision=data[1], report=within)
@@ -108,7 +113,7 @@ def run_clustering(
         title=f"{TITLE} (benchmark 2 of BIOSCAN-5M)",
         text=_text(task, specimens, settings),
         results=results,
-        tables=[*main_tables(results), *_other_tables(modalities)],
+        tables=[*main_tables(results), *_other_tables(modalities, settings.rank)],
         pictures=[*_curves(results, modalities), *_maps(embedded, specimens, settings)],
         settings={**asdict(settings), "limit": limit},
     )
@@ -129,7 +134,8 @@ def _load(
     )
     rows = with_modalities(specimens, needed)
     if len(rows) < len(specimens):
-        say(f"{len(specimens) - len(rows):,} of {len(specimens):,} specimens are left out: they have no {needed[0]}.")
+        lacking = " or no ".join(needed)
+        say(f"{len(specimens) - len(rows):,} of {len(specimens):,} specimens are left out: they have no {lacking}.")
         specimens = specimens.select(rows)
     if settings.one_per_barcode:
         specimens = specimens.select(one_per_barcode(specimens))
@@ -160,7 +166,7 @@ def _text(task: Task, specimens: Dataset, settings: ClusteringSettings) -> str:
     repeated = f" Means over {len(settings.seeds)} seeds ± standard deviation." if len(settings.seeds) > 1 else ""
     return (
         f"Embeddings of {len(specimens):,} specimens{', one per barcode,' if settings.one_per_barcode else ''} of "
-        f"{task.classes:,} species are {reductions[recipe.reduction]}; then {found} clusters.{repeated}"
+        f"{task.classes:,} {settings.named_rank} are {reductions[recipe.reduction]}; then {found} clusters.{repeated}"
     )
 
 
@@ -176,11 +182,11 @@ def main_tables(results: Sequence[Result]) -> list[Table]:
             PUBLISHED,
         )
         for modality in (DNA, IMAGES, JOINT)
-        if clustering_name(modality, TRUTH) in asked
+        if any(clustering_name(modality, target) in asked for target in TARGETS)
     ]
 
 
-def _other_tables(modalities: Sequence[str]) -> list[Table]:
+def _other_tables(modalities: Sequence[str], rank: str) -> list[Table]:
     return [
         Table(
             f"{modality}: agreement with {RANK_NAMES.get(target, target)}, by several measures",
@@ -191,7 +197,7 @@ def _other_tables(modalities: Sequence[str]) -> list[Table]:
             ],
         )
         for modality in modalities
-        for target in (TRUTH, "dna_bin")
+        for target in dict.fromkeys((rank, "dna_bin"))
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +49,21 @@ class Picture(NamedTuple):
     figure: Figure
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Refuse models that tables could not tell apart.
+
+    Raises:
+        ValueError: If there are none, or two have one name.
+    """
+    if not names:
+        raise ValueError("Expected at least one model to measure; got none.")
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(
+            f"Two models have the name {repeated[0]!r}, by which tables tell them apart; rename the folder or file of "
+            "one of them."
+        )
+
+
 def table_rows(results: Iterable[Result], table: Table) -> tuple[list[str], list[list[str]]]:
     """Arrange results with one row per model, and below them what others published.
 
@@ -74,6 +90,13 @@ def table_rows(results: Iterable[Result], table: Table) -> tuple[list[str], list
     return ["", *header], [row for row in rows if set(row[1:]) != {"-"}]
 
 
+def table_markdown(results: Iterable[Result], table: Table) -> list[str]:
+    """Lines of a table in Markdown; none if nothing was measured."""
+    header, rows = table_rows(results, table)
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows] if rows else []
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
 def _cell(result: Result | None) -> str:
     if result is None:
         return "-"
@@ -97,7 +120,7 @@ def write_report(
         folder: It is made if need be; other files in it stay.
         title: Heading of the page.
         text: First paragraph of the page.
-        results: All that was measured; they have one command and one dataset.
+        results: All that was measured, on one dataset.
         tables: Tables of the page; those without rows are left out.
         pictures: Pictures of the page.
         settings: What was asked for, fit for JSON.
@@ -127,14 +150,13 @@ def _page(
     parts = [
         f"# {title}",
         f"{text} Data: {first.dataset}, revision {first.dataset_revision}.",
-        f"```bash\n{first.command}\n```",
+        "```bash\n" + "\n".join(dict.fromkeys(result.command for result in results)) + "\n```",
     ]
     for table in tables:
-        header, rows = table_rows(results, table)
-        if not rows:
+        lines = table_markdown(results, table)
+        if not lines:
             continue
-        lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-        parts += [f"## {table.heading}", table.text, "\n".join(f"| {' | '.join(cells)} |" for cells in lines)]
+        parts += [f"## {table.heading}", table.text, "\n".join(lines)]
         asked = {column[1:] for column in table.columns}
         sources = dict.fromkeys(p.source for p in table.published if (p.benchmark, p.metric) in asked)
         if sources:

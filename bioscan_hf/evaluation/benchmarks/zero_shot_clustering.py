@@ -23,9 +23,8 @@ from bioscan_hf.tokenization.kmer import MAX_NUCLEOTIDES
 
 TARGETS = (*RANKS[1:], "dna_bin")
 """What clusters are compared with: the ranks below the phylum, and BINs."""
-TRUTH = "species"
-"""There are as many clusters as distinct labels of this rank."""
 METRICS = ("ami_true_entropy", "ami_arithmetic", "nmi", "ari", "homogeneity", "completeness", "purity", "noise")
+_ROWS_AT_A_TIME = 1000
 DNA, IMAGES, JOINT = "DNA", "images", "images + DNA"
 
 
@@ -35,6 +34,7 @@ class ClusteringSettings:
 
     Attributes:
         split: Splits of the specimens.
+        rank: There are as many clusters as distinct labels of this rank.
         one_per_barcode: Whether one specimen of each distinct barcode takes part. Barcodes are compared up to their
             660th letter, without trailing N; which of their specimens it is, is drawn.
         seeds: Seeds of the repetitions; results are means over them.
@@ -42,6 +42,7 @@ class ClusteringSettings:
     """
 
     split: str = "test+test_unseen"
+    rank: str = "species"
     one_per_barcode: bool = False
     seeds: tuple[int, ...] = (0,)
     recipe: Clustering = field(default_factory=Clustering)
@@ -49,6 +50,14 @@ class ClusteringSettings:
     def __post_init__(self) -> None:
         if not self.seeds:
             raise ValueError("Expected at least one seed; got none.")
+        if self.rank not in TARGETS:
+            raise ValueError(f"Expected one of {list(TARGETS)} as the rank; got {self.rank!r}.")
+
+    @property
+    def named_rank(self) -> str:
+        """The rank in the plural."""
+        plurals = {"class": "classes", "family": "families", "subfamily": "subfamilies", "genus": "genera"}
+        return {**plurals, "order": "orders", "species": "species", "dna_bin": "BINs"}[self.rank]
 
 
 @dataclass(frozen=True)
@@ -66,17 +75,18 @@ class Task:
     """The specimens of the benchmark with their labels.
 
     Attributes:
-        classes: Number of distinct labels of `TRUTH`.
+        classes: Number of distinct labels of the rank.
     """
 
-    def __init__(self, specimens: Dataset) -> None:
+    def __init__(self, specimens: Dataset, rank: str = "species") -> None:
         """Read the labels.
 
         Args:
             specimens: N specimens with the ranks and `dna_bin`.
+            rank: See `ClusteringSettings`.
 
         Raises:
-            ValueError: If they are of fewer than two species.
+            ValueError: If they have fewer than two distinct labels of the rank.
         """
         labels = label_numbers(specimens, TARGETS)
         self._labels = {
@@ -84,13 +94,14 @@ class Task:
             for target, column in zip(TARGETS, labels.T, strict=True)
             if len(np.unique(column[column != UNLABELLED])) > 1
         }
-        if TRUTH not in self._labels:
-            known = int((labels[:, TARGETS.index(TRUTH)] != UNLABELLED).sum())
+        if rank not in self._labels:
+            known = int((labels[:, TARGETS.index(rank)] != UNLABELLED).sum())
             raise ValueError(
-                f"Expected specimens of at least two species, with which clusters are compared; {known:,} of "
-                f"{len(specimens):,} have a species{', always the same' if known else ''}. Choose a labelled `--split`."
+                f"Expected specimens with at least two different labels of the rank {rank}; {known:,} of "
+                f"{len(specimens):,} have one{', always the same' if known else ''}. Choose a labelled `--split`, or "
+                "another `--rank`."
             )
-        truth = self._labels[TRUTH]
+        truth = self._labels[rank]
         self.classes = len(np.unique(truth[truth != UNLABELLED]))
 
     def measure(self, vectors: NDArray[np.float32], modality: str, settings: ClusteringSettings) -> Iterator[Clustered]:
@@ -147,6 +158,11 @@ def one_per_barcode(specimens: Dataset, *, seed: int = 0) -> NDArray[np.int64]:
 
 def with_modalities(specimens: Dataset, columns: Sequence[str]) -> NDArray[np.int64]:
     """Rows of the specimens that have all of some columns, such as `image` and `dna_barcode`."""
-    table = specimens.with_format("arrow").select_columns(list(columns))[:]
-    present = [np.asarray(table[name].is_valid()) for name in columns]
-    return np.flatnonzero(np.logical_and.reduce(present))
+    present = np.ones(len(specimens), bool)
+    start = 0
+    # In parts, for all images together may not fit into memory.
+    for table in specimens.select_columns(list(columns)).with_format("arrow").iter(_ROWS_AT_A_TIME):
+        for name in columns:
+            present[start : start + len(table)] &= table[name].is_valid().to_numpy()
+        start += len(table)
+    return np.flatnonzero(present)

@@ -110,7 +110,7 @@ def _ward(points: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _average(points: NDArray[np.float32]) -> NDArray[np.float64]:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
     from scipy.spatial.distance import pdist
 
     fastcluster = _fastcluster()

@@ -2,7 +2,7 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
