@@ -101,9 +101,7 @@ def test_other_versions_compute_anew(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_what_is_quick_or_there_already_is_not_kept(tmp_path: Path) -> None:
     counts, cache = KmerCounts(2), tmp_path / "cache"
-    np.testing.assert_array_equal(
-        embed_cached(counts, BARCODES, cache, data_revision="1"), counts.embed(BARCODES)
-    )
+    np.testing.assert_array_equal(embed_cached(counts, BARCODES, cache, data_revision="1"), counts.embed(BARCODES))
     np.savez(tmp_path / "a.npz", processids=np.array(["P0", "P1", "P2", "P3"]), embeddings=np.eye(4, dtype=np.float32))
     stored = embed_cached(Precomputed(tmp_path / "a.npz"), BARCODES, cache, data_revision="1")
     np.testing.assert_array_equal(stored, np.eye(4)[[2, 0, 1, 3]])

@@ -93,6 +93,7 @@ def barcode(
     if finetune and limit is not None:
         raise typer.BadParameter("--limit draws specimens, and --finetune takes all; give one of the two.")
     # Imported here, so that help and wrong usage need not wait for them.
+    from datasets import disable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
     from bioscan_hf.evaluation.benchmarks.barcode_classification import ClassificationSettings
@@ -102,6 +103,7 @@ def barcode(
     from bioscan_hf.evaluation.results import read_results
 
     disable_progress_bar()
+    disable_progress_bars()
     console = Console(highlight=False)
     settings = ClassificationSettings(
         keys, queries, queries_unseen, neighbours, temperature, linear_probe=linear_probe, seed=seed

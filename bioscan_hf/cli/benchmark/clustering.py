@@ -93,6 +93,7 @@ def clustering(
     Example: bioscan benchmark clustering --image facebook/dino-vitb16 --dna me/my-model --data bioscan-ml/BIOSCAN-5M
     """
     # Imported here, so that help and wrong usage need not wait for them.
+    from datasets import disable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
     from bioscan_hf.evaluation.benchmarks.clustering_run import main_tables, run_clustering
@@ -103,6 +104,7 @@ def clustering(
     from bioscan_hf.evaluation.encoders.loading import load_encoder
 
     disable_progress_bar()
+    disable_progress_bars()
     console = Console(highlight=False)
     settings = ClusteringSettings(
         split=split,

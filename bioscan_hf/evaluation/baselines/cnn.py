@@ -86,7 +86,9 @@ def train_cnn(
             which there is no variance to normalise with.
     """
     if len(barcodes) != len(labels):
-        raise ValueError(f"Expected a label for each barcode; got {len(barcodes):,} barcodes and {len(labels):,} labels.")
+        raise ValueError(
+            f"Expected a label for each barcode; got {len(barcodes):,} barcodes and {len(labels):,} labels."
+        )
     if batch_size < 2:
         raise ValueError(f"`batch_size` must be at least 2; got {batch_size}.")
     classes, targets = np.unique(labels, return_inverse=True)

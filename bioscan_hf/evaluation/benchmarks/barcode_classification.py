@@ -164,18 +164,19 @@ def measure_embeddings(task: Task, vectors: NDArray[np.float32], *, report: Repo
     yield from _by_nearest(task, vectors)
     settings = task.settings
     for group, rank in ASKED:
-        # One neighbour has been asked already.
-        if settings.neighbours == 1 or (found := task.labelled(rank, group)) is None:
+        if (found := task.labelled(rank, group)) is None:
             continue
         keys, queries = found
-        named = vote(
-            vectors[keys],
-            task.labels[rank][keys],
-            vectors[queries],
-            k=settings.neighbours,
-            temperature=settings.temperature,
-        )
-        yield from task.score(f"{settings.neighbours}-NN {rank}, {group}", rank, group, named)
+        # One neighbour has been asked already.
+        if settings.neighbours > 1:
+            named = vote(
+                vectors[keys],
+                task.labels[rank][keys],
+                vectors[queries],
+                k=settings.neighbours,
+                temperature=settings.temperature,
+            )
+            yield from task.score(f"{settings.neighbours}-NN {rank}, {group}", rank, group, named)
         # What all barcodes have in common says nothing, and dominates the cosines of counts; no labels are needed.
         centred = unit_length(vectors - vectors[keys].mean(axis=0))
         nearest_keys, _ = nearest_k(centred[keys], centred[queries], 1)

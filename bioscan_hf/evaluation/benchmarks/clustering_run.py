@@ -162,7 +162,8 @@ def _text(task: Task, specimens: Dataset, settings: ClusteringSettings) -> str:
         "pca": f"reduced to {recipe.dimensions} principal components",
         "none": "taken as they are",
     }
-    found = "HDBSCAN finds" if recipe.method == "hdbscan" else f"{recipe.method} finds {task.classes:,}"
+    methods = {"ward": "Ward's linkage", "average": "average linkage", "kmeans": "k-means"}
+    found = "HDBSCAN finds" if recipe.method == "hdbscan" else f"{methods[recipe.method]} finds {task.classes:,}"
     repeated = f" Means over {len(settings.seeds)} seeds ± standard deviation." if len(settings.seeds) > 1 else ""
     return (
         f"Embeddings of {len(specimens):,} specimens{', one per barcode,' if settings.one_per_barcode else ''} of "

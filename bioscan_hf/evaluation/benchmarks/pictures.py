@@ -13,14 +13,14 @@ from bioscan_hf.evaluation.benchmarks.paper import Published
 from bioscan_hf.evaluation.results import Result
 
 # Published models in a picture: the best ones; more hide what was measured.
-_PUBLISHED = 2
+_PUBLISHED_BARS, _PUBLISHED_CURVES = 4, 2
 RANK_NAMES = {"dna_bin": "BIN"}
 
 
 def accuracy_bars(
     results: Sequence[Result], columns: Sequence[Column], published: Sequence[Published], *, title: str
 ) -> Figure:
-    """Draw one panel per question with a bar per model; published numbers are pale, and below.
+    """Draw one panel per question with a bar per model; the best published numbers are pale, and below.
 
     Args:
         results: What was measured.
@@ -31,7 +31,8 @@ def accuracy_bars(
     groups = []
     for column in columns:
         own = {r.model: r.value for r in results if (r.benchmark, r.metric) == column[1:]}
-        others = {p.model: p.value for p in published if (p.benchmark, p.metric) == column[1:]}
+        asked = sorted((p for p in published if (p.benchmark, p.metric) == column[1:]), key=lambda p: -p.value)
+        others = {p.model: p.value for p in asked[:_PUBLISHED_BARS]}
         if own:
             groups.append((column.title, own, others))
     rows = max(len(own) + len(others) + bool(others) for _, own, others in groups)
@@ -42,7 +43,7 @@ def accuracy_bars(
         # Apart, for they are of other data, unless what was measured is of BIOSCAN-5M, too.
         bars = [(model, value, "C0") for model, value in sorted(own.items(), key=lambda bar: -bar[1])]
         ticks = list(range(len(own))) + list(range(len(own) + 1, len(own) + 1 + len(others)))
-        bars += [(f"{model}, published", value, "0.8") for model, value in sorted(others.items(), key=lambda b: -b[1])]
+        bars += [(f"{model}, published", value, "0.8") for model, value in others.items()]
         for place, (_, value, colour) in zip(ticks, bars, strict=True):
             axes.barh(place, 100 * value, color=colour)
             axes.text(100 * value + 1, place, f"{100 * value:.1f}", va="center", fontsize="small")
@@ -85,7 +86,7 @@ def rank_curves(
     others = {(p.model, p.benchmark): 100 * p.value for p in published if p.metric == metric}
     models = list(dict.fromkeys(model for model, _ in others))
     models.sort(key=lambda model: -np.mean([others.get((model, name), 0) for name in asked.values()]))
-    for grey, model in zip(("0.35", "0.6"), models[:_PUBLISHED], strict=False):
+    for grey, model in zip(("0.35", "0.6"), models[:_PUBLISHED_CURVES], strict=False):
         values = [others.get((model, name), np.nan) for name in asked.values()]
         axes.plot(places, values, marker=".", linestyle="--", color=grey, label=f"{model} (published, BIOSCAN-5M)")
     axes.set_xticks(places, [RANK_NAMES.get(rank, rank) for rank in asked])

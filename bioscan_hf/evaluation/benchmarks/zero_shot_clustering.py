@@ -89,6 +89,7 @@ class Task:
             ValueError: If they have fewer than two distinct labels of the rank.
         """
         labels = label_numbers(specimens, TARGETS)
+        self._count = len(labels)
         self._labels = {
             target: column
             for target, column in zip(TARGETS, labels.T, strict=True)
@@ -113,9 +114,12 @@ class Task:
             settings: How.
 
         Raises:
-            ValueError: If vectors are not finite, or too few for the settings (see `cluster`).
+            ValueError: If vectors are not as many as specimens, are not finite, or too few for the settings (see
+                `cluster`).
             ImportError: If a package of the extra `clustering` is missing.
         """
+        if len(vectors) != self._count:
+            raise ValueError(f"Expected a vector for each of the {self._count:,} specimens; got {len(vectors):,}.")
         runs = [cluster(vectors, settings.recipe, clusters=self.classes, seed=seed) for seed in settings.seeds]
         for target, labels in self._labels.items():
             scores = [ClusterAgreement().compute(predictions=found, references=labels) for found in runs]
