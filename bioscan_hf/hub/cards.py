@@ -185,8 +185,8 @@ def model_index_entry(result: Result, task: str) -> EvalResult:
         task: Type of the task, such as `feature-extraction`.
     """
     return EvalResult(
+        # No `task_name`: a card groups results by task, data and split, and would give all of a group the first's.
         task_type=task,
-        task_name=result.benchmark,
         dataset_type=result.dataset if is_hub_id(result.dataset) else "bioscan-hf",
         dataset_name=result.dataset,
         dataset_split=result.split,

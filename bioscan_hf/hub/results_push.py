@@ -132,7 +132,9 @@ def _read_entries(api: HfApi, repo_id: str, path: str, revision: str | None) -> 
 
 def _merged(old: Sequence[EvalResult], new: Sequence[EvalResult]) -> list[EvalResult]:
     def question(result: EvalResult) -> tuple[object, ...]:
-        return (result.task_name, result.dataset_name, result.dataset_split, result.metric_type)
+        # The name of a metric of ours ends with the number of queries.
+        name = (result.metric_name or "").rpartition(", ")[0]
+        return (name, result.dataset_name, result.dataset_split, result.metric_type)
 
     replaced = {question(result) for result in new}
     return [*(result for result in old if question(result) not in replaced), *new]

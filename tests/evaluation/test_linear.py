@@ -42,7 +42,8 @@ def test_discriminant_is_that_of_scikit_learn_with_equal_chances(shrinkage: floa
 
 
 def test_discriminant_of_classes_of_one_size_is_that_of_scikit_learn() -> None:
-    labels, vectors = np.arange(200) % 5, made_vectors()
+    labels = np.arange(200) % 5
+    vectors = made_vectors()
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3, priors=[0.2] * 5).fit(vectors, labels)
     np.testing.assert_array_equal(
         linear_discriminant(vectors, labels, shrinkage=0.3).predict(made_vectors(1)), theirs.predict(made_vectors(1))
@@ -78,7 +79,7 @@ def test_discriminant_without_shrinkage_takes_features_that_depend_on_one_anothe
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_classes_of_equal_vectors_teach_nothing(dtype: type) -> None:
-    vectors = np.repeat(np.array([[0.1, 0.3], [0.7, 0.2]], dtype), 3, axis=0)
+    vectors: np.ndarray = np.repeat(np.array([[0.1, 0.3], [0.7, 0.2]], dtype), 3, axis=0)
     with pytest.raises(ValueError, match="all of each class are equal, so that nothing can be learnt"):
         linear_discriminant(vectors, np.repeat([0, 1], 3))
 
@@ -142,7 +143,7 @@ def test_probe_learns_and_its_seed_decides_all() -> None:
 @pytest.mark.parametrize(("place", "scale"), [(0.0, 1.0), (100.0, 7.0)])
 def test_standardisation_is_a_part_of_the_probe(place: float, scale: float) -> None:
     vectors, others = made_vectors(), made_vectors(1)
-    standardised, inputs = ((v - vectors.mean()) / vectors.std() for v in (vectors, others))
+    standardised, inputs = ((given - vectors.mean()) / vectors.std() for given in (vectors, others))
     inside = linear_probe(standardised, LABELS, epochs=5)
     probe = linear_probe(vectors * scale + place, LABELS, epochs=5)
     np.testing.assert_allclose(probe.scores(others * scale + place), inside.scores(inputs), atol=2e-3)

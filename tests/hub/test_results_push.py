@@ -18,6 +18,7 @@ from tests.hub_server.fixture import LocalHub
 from tests.tiny import RESULT
 
 GENUS = replace(RESULT, benchmark=NEAREST_GENUS, dataset=REPOSITORY, dataset_revision="a" * 40, model="me/a-model")
+SPECIES = replace(GENUS, benchmark="20-NN genus, unseen species", value=0.375)
 MACRO = replace(GENUS, metric="macro_accuracy", value=0.5)
 CLUSTERS = replace(
     GENUS, benchmark=clustering_name("DNA", "species"), metric="ami_arithmetic", value=0.7, split="test+test_unseen"
@@ -61,7 +62,13 @@ def read(api: HfApi, repo: str, path: str, revision: str | None = None) -> str:
 
 def card_values(api: HfApi, repo: str) -> dict[tuple[str, str], float]:
     data: Any = ModelCard(read(api, repo, "README.md")).data
-    return {(result.task_name, result.metric_type): result.metric_value for result in data.eval_results}
+    return {
+        (
+            (result.metric_name or "another").rsplit(f", {result.metric_type}")[0],
+            result.metric_type,
+        ): result.metric_value
+        for result in data.eval_results
+    }
 
 
 def task_values(api: HfApi, repo: str) -> dict[str, float]:
@@ -75,7 +82,7 @@ def test_results_are_added_and_what_was_there_stays(api: HfApi, repo: str) -> No
     card = read(api, repo, "README.md")
     assert "Text by its author." in card and "license: cc-by-4.0" in card
     assert card_values(api, repo) == {
-        ("something else", "accuracy"): 0.25,
+        ("another", "accuracy"): 0.25,
         (NEAREST_GENUS, "accuracy"): 0.625,
         (NEAREST_GENUS, "macro_accuracy"): 0.5,
     }
@@ -83,13 +90,15 @@ def test_results_are_added_and_what_was_there_stays(api: HfApi, repo: str) -> No
 
 
 def test_newer_results_replace_those_of_the_same_question_only(api: HfApi, repo: str) -> None:
-    push_results([GENUS, MACRO], repo)
+    push_results([GENUS, MACRO, SPECIES], repo)
     push_results([replace(GENUS, value=0.75, dataset_revision="b" * 40), CLUSTERS], repo)
-    assert card_values(api, repo)[NEAREST_GENUS, "accuracy"] == 0.75
-    assert len(card_values(api, repo)) == 4
+    values = card_values(api, repo)
+    assert values[NEAREST_GENUS, "accuracy"] == 0.75
+    assert values[SPECIES.benchmark, "accuracy"] == 0.375, "which a card has in one group with the other"
+    assert len(values) == 5
     assert task_values(api, repo) == {"open_world_genus_1nn": 0.75, "clustering_dna": 0.7}
     push_results([replace(GENUS, value=0.75, dataset_revision="b" * 40), CLUSTERS], repo)
-    assert len(card_values(api, repo)) == 4, "pushed twice, they are there once"
+    assert len(card_values(api, repo)) == 5, "pushed twice, they are there once"
 
 
 def test_results_on_data_of_ones_own_go_to_the_card_only(api: HfApi, repo: str) -> None:

@@ -5,7 +5,15 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from bioscan_hf.evaluation.benchmarks.pages import Column, Picture, Table, check_names, table_rows, write_report
+from bioscan_hf.evaluation.benchmarks.pages import (
+    Column,
+    Picture,
+    Table,
+    check_names,
+    table_markdown,
+    table_rows,
+    write_report,
+)
 from bioscan_hf.evaluation.benchmarks.paper import Published
 from bioscan_hf.evaluation.results import read_results
 from tests.tiny import RESULT
@@ -49,6 +57,13 @@ def test_a_table_of_publications_alone_has_no_rows() -> None:
     assert table_rows([replace(RESULT, benchmark="not shown")], TABLE) == ([""], [])
     assert table_rows([], TABLE) == ([""], [])
     assert table_rows(RESULTS[:1], TABLE._replace(published=())) == (["", "genus (1,200)"], [["A model", "50.0"]])
+
+
+def test_rows_in_markdown() -> None:
+    assert table_markdown(RESULTS[:1], TABLE._replace(published=())) == [
+        *("|  | genus (1,200) |", "| --- | ---: |", "| A model | 50.0 |")
+    ]
+    assert table_markdown([], TABLE) == []
 
 
 def write(folder: Path, text: str = "What was done.") -> None:
