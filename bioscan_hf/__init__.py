@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from bioscan_hf.data.specimens import load_specimens
     from bioscan_hf.data.taxon_tree import TaxonTree
     from bioscan_hf.evaluation.bulk.run import embed_to_parquet
+    from bioscan_hf.evaluation.clustering.clusters import cluster
+    from bioscan_hf.evaluation.clustering.settings import Clustering
     from bioscan_hf.evaluation.embeddings import Embeddings, embed
     from bioscan_hf.evaluation.encoders.barcodebert import BarcodeBertEncoder
     from bioscan_hf.evaluation.encoders.hub import HubEncoder
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from bioscan_hf.evaluation.encoders.loading import load_encoder
     from bioscan_hf.evaluation.encoders.pixels import PixelEncoder
     from bioscan_hf.evaluation.encoders.precomputed import Precomputed
-    from bioscan_hf.evaluation.neighbours import nearest
+    from bioscan_hf.evaluation.neighbours import nearest, nearest_k
     from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
     from bioscan_hf.training.lora import load_classifier
 
@@ -83,7 +85,10 @@ _HOMES = {
     "load_dataset": "data.loading",
     "load_labels": "data.loading",
     "load_specimens": "data.specimens",
+    "Clustering": "evaluation.clustering.settings",
+    "cluster": "evaluation.clustering.clusters",
     "nearest": "evaluation.neighbours",
+    "nearest_k": "evaluation.neighbours",
     "normalise": "data.pixels",
     "select_split": "data.selection",
 }
@@ -97,6 +102,7 @@ __all__ = [
     "BarcodeBertModel",
     "BarcodeMAE",
     "Bioscan5M",
+    "Clustering",
     "Embeddings",
     "HubEncoder",
     "ImageBatches",
@@ -108,6 +114,7 @@ __all__ = [
     "Precomputed",
     "TaxonTree",
     "build_tokenizer",
+    "cluster",
     "embed",
     "embed_to_parquet",
     "load_classifier",
@@ -117,6 +124,7 @@ __all__ = [
     "load_labels",
     "load_specimens",
     "nearest",
+    "nearest_k",
     "normalise",
     "select_split",
 ]
