@@ -79,8 +79,8 @@ def _scikit_learn_score(species: Array, labels: Array) -> float:
 
 REDUCTIONS: dict[str, tuple[str, Callable[[Array, int], Array]]] = {
     "reference": ("UMAP as it is: approximate neighbours (PyNNDescent)", _umap),
-    "exact": ("**`reduce`**: UMAP with exact neighbours", _exact),
     "distinct": ("UMAP of distinct vectors only; *not equivalent*", _distinct),
+    "exact": ("**`reduce`**: UMAP with exact neighbours", _exact),
 }
 LINKAGES: dict[str, tuple[str, Callable[[Array, int], Array]]] = {
     "fastcluster": ("**`find_clusters`**: Ward by fastcluster", _fastcluster),

@@ -48,8 +48,14 @@ def test_equal_votes_go_to_the_nearest_key_and_near_keys_have_more() -> None:
     assert vote(keys, labels, query, k=4, temperature=1e9).tolist() == [4]  # two of four
     # cos 0, 20 and 31 degrees are 1, 0.940 and 0.857: exp(x / 0.02) leaves 1 : 0.049 : 0.0008
     assert vote(keys, labels, query, k=4, temperature=0.02).tolist() == [9]
-    # exp(1000 x) does not fit into float32
-    assert vote(keys, labels, query, k=4, temperature=0.001).tolist() == [9]
+
+
+def test_low_temperatures_count_votes_that_do_not_fit_into_float32() -> None:
+    angles = np.radians([0, 0.1, 0.1])  # exp(1000), and two of 0.998 times as much
+    keys = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    query = np.array([[1, 0]], np.float32)
+    assert vote(keys, np.array([9, 4, 4]), query, k=3, temperature=0.001).tolist() == [4]
+    assert vote(keys, np.array([9, 4, 5]), query, k=3, temperature=0.001).tolist() == [9]
 
 
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

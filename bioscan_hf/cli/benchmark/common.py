@@ -125,9 +125,11 @@ def push(
     pull_request: bool,
     console: Console,
 ) -> None:
-    """Push those results of an encoder that stand in tables."""
+    """Push those results of an encoder that stand in tables, or belong to a task of the dataset's `eval.yaml`."""
+    from bioscan_hf.evaluation.benchmarks.paper import TASK_IDS, TASK_METRICS
     from bioscan_hf.hub.results_push import push_results
 
-    shown = {column[1:] for table in tables for column in table.columns}
-    own = [r for r in results if r.model == encoder.name and (r.benchmark, r.metric) in shown]
+    wanted = {column[1:] for table in tables for column in table.columns}
+    wanted |= {(task, metric) for task in TASK_IDS for metric in TASK_METRICS}
+    own = [r for r in results if r.model == encoder.name and (r.benchmark, r.metric) in wanted]
     console.print(f"Pushed: {push_results(own, repo_id, pull_request=pull_request)}")

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bioscan_hf.evaluation.results import read_results
+from bioscan_hf.evaluation.results import Result, read_results
+from bioscan_hf.hub import results_push
 from tests.cli.test_app import run
 from tests.training.made_runs import made_rows, write_table
 
@@ -55,6 +56,18 @@ def test_images_and_dna_of_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert ("2x2 pixels + 2-mer counts", "zero-shot clustering of images + DNA, genus") in found
     assert run(monkeypatch, "benchmark", "clustering", *words, "--no-joint", "--one-per-barcode") == 0
     assert not any("+" in model for model, _ in table(folder / "bioscan-benchmark-clustering"))
+
+
+def test_results_of_the_first_encoder_are_pushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: list[Result] = []
+    monkeypatch.setattr(results_push, "push_results", lambda results, *_, **__: pushed.extend(results))
+    monkeypatch.setattr(results_push, "check_can_push_results", lambda repo_id: None)
+    words = ["--dna", "kmer:3", "--dna", "kmer:2", "--data", "a.csv", "--split", "train", *FAST]
+    assert run(monkeypatch, "benchmark", "clustering", *words, "--push-to-hub", "me/model") == 0
+    assert {result.model for result in pushed} == {"3-mer counts"}
+    asked = {(result.benchmark, result.metric) for result in pushed}
+    assert ("zero-shot clustering of DNA, genus", "ami_true_entropy") in asked
+    assert ("zero-shot clustering of DNA, species", "ami_arithmetic") in asked, "a task of the dataset's eval.yaml"
 
 
 @pytest.mark.parametrize(
