@@ -52,6 +52,7 @@ def push_results(
     results: Sequence[Result],
     repo_id: str,
     *,
+    tasks: bool = True,
     pull_request: bool = False,
     attempts: int = ATTEMPTS,
     wait: float = WAIT,
@@ -64,6 +65,8 @@ def push_results(
     Args:
         results: Of this model.
         repo_id: The repository, which must exist.
+        tasks: Whether they were measured by the paper's protocol, so that they may stand in `.eval_results` as results
+            of the tasks of the dataset's `eval.yaml`.
         pull_request: Whether to open a pull request instead of a commit.
         attempts: How often it is tried.
         wait: Seconds between the first two attempts; twice as long each time after that.
@@ -78,7 +81,7 @@ def push_results(
     if not results:
         raise ValueError(f"There are no results to push to {repo_id}.")
     try:
-        return retried(lambda: _push(results, repo_id, pull_request), attempts=attempts, wait=wait)
+        return retried(lambda: _push(results, repo_id, tasks, pull_request), attempts=attempts, wait=wait)
     except HUB_FAILURES as error:
         raise OSError(
             f"The push of {len(results)} results to {repo_id} failed ({one_line(error)}). They are in results.json; "
@@ -86,7 +89,7 @@ def push_results(
         ) from error
 
 
-def _push(results: Sequence[Result], repo_id: str, pull_request: bool) -> str:
+def _push(results: Sequence[Result], repo_id: str, tasks: bool, pull_request: bool) -> str:
     api = HfApi()
     # Read and written at the same commit, so that nobody's change in between is lost.
     parent = api.model_info(repo_id).sha
@@ -95,10 +98,10 @@ def _push(results: Sequence[Result], repo_id: str, pull_request: bool) -> str:
     data.model_name = data.model_name or repo_id
     data.eval_results = _merged(data.eval_results or [], [model_index_entry(r, _TASK) for r in results])
     files = {_CARD: str(card)}
-    tasks = eval_entries([result for result in results if result.metric in TASK_METRICS], TASK_IDS)
-    if tasks:
+    of_tasks = [result for result in results if tasks and result.metric in TASK_METRICS]
+    if entries := eval_entries(of_tasks, TASK_IDS):
         path = str(EVAL_RESULTS)
-        files[path] = eval_yaml(_merged_entries(_read_entries(api, repo_id, path, parent), tasks))
+        files[path] = eval_yaml(_merged_entries(_read_entries(api, repo_id, path, parent), entries))
     commit = api.create_commit(
         repo_id,
         [CommitOperationAdd(path, content.encode()) for path, content in files.items()],

@@ -137,7 +137,16 @@ def barcode(
     tables = [main_table(settings)]
     show(results, tables, output, console)
     if push_to_hub is not None:
-        push(results, tables, encoders[0], push_to_hub, pull_request=pull_request, console=console)
+        by_protocol = limit is None and (keys, queries, queries_unseen) == ("train", "test", "test_unseen")
+        push(
+            results,
+            tables,
+            encoders[0],
+            push_to_hub,
+            by_protocol=by_protocol,
+            pull_request=pull_request,
+            console=console,
+        )
 
 
 def _finetuned(

@@ -145,4 +145,13 @@ def clustering(
     show(results, tables, output, console)
     if push_to_hub is not None:
         first = next(encoder for own in encoders.values() for encoder in own)
-        push(results, tables, first, push_to_hub, pull_request=pull_request, console=console)
+        by_protocol = limit is None and settings == ClusteringSettings(seeds=settings.seeds)
+        push(
+            results,
+            tables,
+            first,
+            push_to_hub,
+            by_protocol=by_protocol,
+            pull_request=pull_request,
+            console=console,
+        )

@@ -122,14 +122,25 @@ def push(
     encoder: Encoder,
     repo_id: str,
     *,
+    by_protocol: bool,
     pull_request: bool,
     console: Console,
 ) -> None:
-    """Push those results of an encoder that stand in tables, or belong to a task of the dataset's `eval.yaml`."""
+    """Push those results of an encoder that stand in tables, or belong to a task of the dataset's `eval.yaml`.
+
+    Args:
+        results: All that was measured.
+        tables: The tables.
+        encoder: The encoder.
+        repo_id: The repository.
+        by_protocol: Whether the settings are the paper's: only then are results those of its tasks.
+        pull_request: Whether to open a pull request.
+        console: Is told where the results are.
+    """
     from bioscan_hf.evaluation.benchmarks.paper import TASK_IDS, TASK_METRICS
     from bioscan_hf.hub.results_push import push_results
 
     wanted = {column[1:] for table in tables for column in table.columns}
     wanted |= {(task, metric) for task in TASK_IDS for metric in TASK_METRICS}
     own = [r for r in results if r.model == encoder.name and (r.benchmark, r.metric) in wanted]
-    console.print(f"Pushed: {push_results(own, repo_id, pull_request=pull_request)}")
+    console.print(f"Pushed: {push_results(own, repo_id, tasks=by_protocol, pull_request=pull_request)}")

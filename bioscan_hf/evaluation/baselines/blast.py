@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bioscan_hf.evaluation.encoders.base import Report
@@ -89,7 +89,7 @@ def _search(folder: Path) -> str:
         "query": "queries.fasta",
         "max_target_seqs": str(_HITS),
         "max_hsps": "1",
-        "num_threads": str(os.cpu_count() or 1),
+        "num_threads": str(torch.get_num_threads()),
         "outfmt": "6 qseqid sseqid bitscore",
     }
     return _run(["blastn", *(word for name, value in options.items() for word in (f"-{name}", value))], folder)

@@ -105,8 +105,7 @@ def run_classification(
         results += make("CNN", None, measure_embeddings(task, cnn.embed(specimens), report=report))
     if BLAST in baselines:
         results += make(f"BLAST {blast.version()}", None, measure_blast(task, report=report))
-    measured = {(result.model, result.benchmark, result.metric) for result in results}
-    results += [other for other in others if (other.model, other.benchmark, other.metric) not in measured]
+    results = _joined(results, others)
     main = main_table(settings)
     by_rank = [
         Table(
@@ -141,6 +140,23 @@ def run_classification(
         settings={**asdict(settings), "limit": limit},
     )
     return results
+
+
+def _joined(results: Sequence[Result], others: Sequence[Result]) -> list[Result]:
+    """Results of this run and of others, without those of others that this one has, too."""
+    measured = {(result.model, result.benchmark, result.metric) for result in results}
+    counts = {(result.benchmark, result.metric): result.count for result in results}
+    for other in others:
+        count = counts.get((other.benchmark, other.metric), other.count)
+        if count != other.count:
+            raise ValueError(
+                f"Results to compare with must be of the same queries: {other.benchmark!r} was asked about {count:,} "
+                f"here, and about {other.count:,} for {other.model}; give the same splits and --limit."
+            )
+    return [
+        *results,
+        *(other for other in others if (other.model, other.benchmark, other.metric) not in measured),
+    ]
 
 
 def main_table(settings: ClassificationSettings) -> Table:

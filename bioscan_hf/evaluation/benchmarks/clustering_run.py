@@ -148,9 +148,9 @@ def _pairs(
     embedded: dict[tuple[str, str, str | None], NDArray[np.float32]],
 ) -> dict[tuple[str, str, str | None], NDArray[np.float32]]:
     return {
-        (JOINT, f"{image} + {dna}", None): joint(pixels, barcodes)
-        for (first, image, _), pixels in embedded.items()
-        for (second, dna, _), barcodes in embedded.items()
+        (JOINT, f"{image} + {dna}", " + ".join(filter(None, (version, other))) or None): joint(pixels, barcodes)
+        for (first, image, version), pixels in embedded.items()
+        for (second, dna, other), barcodes in embedded.items()
         if (first, second) == (IMAGES, DNA)
     }
 

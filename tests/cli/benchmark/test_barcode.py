@@ -63,7 +63,9 @@ def test_baselines_of_other_kinds(
     assert "'blastn' is not installed. Install BLAST+" in capsys.readouterr().err
 
 
-def test_linear_probe_and_results_of_another_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_linear_probe_and_results_of_another_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, *WORDS, "--baselines", "none") == 0
     words = ["--model", "kmer:2", "--baselines", "none", "--linear-probe", "--compare", "out/results.json"]
     assert run(monkeypatch, *WORDS[:4], *words, "--output", "both", "--neighbours", "3") == 0
@@ -71,6 +73,8 @@ def test_linear_probe_and_results_of_another_run(folder: Path, monkeypatch: pyte
     assert ("2-mer counts", "species, seen species (linear probe)") in found
     assert ("3-mer counts", "species, seen species (linear probe)") not in found
     assert found["3-mer counts", "1-NN species, seen species"] == 1
+    assert run(monkeypatch, *WORDS, "--baselines", "none", "--limit", "6", "--compare", "out/results.json") == 1
+    assert "must be of the same queries" in capsys.readouterr().err
 
 
 def test_finetuning_is_done_once(
@@ -93,18 +97,20 @@ def test_finetuning_is_done_once(
 def test_results_of_the_first_model_are_pushed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pushed: list[tuple[list[Result], str, bool]] = []
+    pushed: list[tuple[list[Result], str, bool, bool]] = []
 
-    def push(results: list[Result], repo_id: str, *, pull_request: bool) -> str:
-        pushed.append((results, repo_id, pull_request))
+    def push(results: list[Result], repo_id: str, *, tasks: bool, pull_request: bool) -> str:
+        pushed.append((results, repo_id, tasks, pull_request))
         return "https://the.hub/commit"
 
     monkeypatch.setattr(results_push, "push_results", push)
     monkeypatch.setattr(results_push, "check_can_push_results", lambda repo_id: None)
     words = ["--baselines", "kmer:2", "--push-to-hub", "me/model", "--pull-request"]
     assert run(monkeypatch, *WORDS, *words) == 0
-    [(results, repo_id, pull_request)] = pushed
-    assert (repo_id, pull_request) == ("me/model", True)
+    assert run(monkeypatch, *WORDS, *words, "--limit", "20") == 0
+    (results, repo_id, tasks, pull_request), limited = pushed
+    assert (repo_id, tasks, pull_request) == ("me/model", True, True)
+    assert not limited[2], "that is not the paper's protocol"
     assert {result.model for result in results} == {"3-mer counts"}
     assert {result.metric for result in results} == {"accuracy"}
     assert "1-NN species, seen species" in {result.benchmark for result in results}

@@ -60,7 +60,14 @@ def test_images_and_dna_of_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_results_of_the_first_encoder_are_pushed(monkeypatch: pytest.MonkeyPatch) -> None:
     pushed: list[Result] = []
-    monkeypatch.setattr(results_push, "push_results", lambda results, *_, **__: pushed.extend(results))
+    by_protocol: list[bool] = []
+
+    def push(results: list[Result], repo_id: str, *, tasks: bool, pull_request: bool) -> str:
+        pushed.extend(results)
+        by_protocol.append(tasks)
+        return "https://the.hub/commit"
+
+    monkeypatch.setattr(results_push, "push_results", push)
     monkeypatch.setattr(results_push, "check_can_push_results", lambda repo_id: None)
     words = ["--dna", "kmer:3", "--dna", "kmer:2", "--data", "a.csv", "--split", "train", *FAST]
     assert run(monkeypatch, "benchmark", "clustering", *words, "--push-to-hub", "me/model") == 0
@@ -68,6 +75,7 @@ def test_results_of_the_first_encoder_are_pushed(monkeypatch: pytest.MonkeyPatch
     asked = {(result.benchmark, result.metric) for result in pushed}
     assert ("zero-shot clustering of DNA, genus", "ami_true_entropy") in asked
     assert ("zero-shot clustering of DNA, species", "ami_arithmetic") in asked, "a task of the dataset's eval.yaml"
+    assert by_protocol == [False], "for UMAP is left out, and the split is another"
 
 
 @pytest.mark.parametrize(

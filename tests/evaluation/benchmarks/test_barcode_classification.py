@@ -127,8 +127,8 @@ def test_a_vote_of_one_is_not_asked_twice() -> None:
 @pytest.mark.parametrize("neighbours", [1, 3])
 def test_centred_neighbours_equal_a_search_one_by_one(neighbours: int) -> None:
     task = Task(SPECIMENS, replace(SETTINGS, neighbours=neighbours))
-    # Two of the directions, far from the origin of the others.
-    vectors = np.hstack([VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True), np.full((len(VECTORS), 1), 9)])
+    # Directions of which little is left when what is common to them is taken away.
+    vectors = np.random.default_rng(2).normal([0, 0, 5], size=(15, 3))
     found = by_question(measure_embeddings(task, vectors.astype(np.float32), report=quiet), "accuracy")
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     for group, rank, column, keys, queries in (
@@ -142,6 +142,7 @@ def test_centred_neighbours_equal_a_search_one_by_one(neighbours: int) -> None:
             right += ROWS[max(cosines, key=lambda key: cosines[key])][column] == ROWS[query][column]
         expected = (right / len(queries), len(queries), task.splits[group])
         assert found[f"1-NN {rank}, {group} (centred)", "accuracy"] == expected
+        assert found[f"1-NN {rank}, {group}", "accuracy"] != expected
 
 
 def test_linear_classifiers_learn_from_the_keys_with_a_species(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def test_file_without_splits_gets_some(tmp_path: Path) -> None:
 def test_results_of_another_run_stand_beside_unless_they_are_measured_now(table: Path, tmp_path: Path) -> None:
     name, revision = describe_anywhere(table)
     other = replace(RESULT, benchmark=FINE_TUNED, model="tuned", dataset=name, dataset_revision=revision, value=0.875)
-    old = replace(other, benchmark="1-NN species, seen species", model="3-mer counts", value=0.125)
+    old = replace(other, benchmark="1-NN species, seen species", model="3-mer counts", value=0.125, count=2)
     settings = replace(SETTINGS, neighbours=2)
     results, _ = run(tmp_path, [KmerCounts(3)], table, settings=settings, others=[other, old])
     assert results[-1] == other and results[0].command == "bioscan benchmark barcode" and old not in results
