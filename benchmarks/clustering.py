@@ -198,7 +198,7 @@ def page(results: dict[str, Result], threads: int, command: str) -> str:
 
 Each figure is of a fresh process, one at a time, measured once. The imports and the compilation of UMAP are counted;
 linkages and scores have run before on nine points. CPU seconds are those of the user and the system, memory that of the
-whole process. {threads} threads on {os.cpu_count()} cores of {platform.machine()}, {
+whole process. Threads: {threads}, on {os.cpu_count()} cores of {platform.machine()}, {
         platform.system()
     }. The load average was {min(loads):.1f} to {max(loads):.1f} when the
 steps began; {
