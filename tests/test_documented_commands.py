@@ -1,0 +1,39 @@
+"""The commands on the pages are understood as they stand: each option exists, and its value is of the right kind."""
+
+import re
+import shlex
+
+import pytest
+import typer
+
+from bioscan_hf.cli.app import app
+from tests.test_documented_code import PAGES, ROOT
+
+BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list:
+    cases = []
+    for page in [*PAGES, *sorted((ROOT / "docs").rglob("*.md"))]:
+        for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                # After `torchrun` and the like.
+                if "bioscan" in words and "..." not in words:
+                    words = words[words.index("bioscan") + 1 :]
+                    cases.append(pytest.param(words, id=f"{page.relative_to(ROOT)}: {' '.join(words)[:60]}"))
+    return cases
+
+
+@pytest.mark.parametrize("words", commands())
+def test_command_is_understood(words: list[str]) -> None:
+    command = typer.main.get_command(app)
+    context = command.make_context("bioscan", list(words))
+    while hasattr(command, "commands"):
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        context = command.make_context(name, rest, parent=context)
+
+
+def test_a_misspelt_option_would_be_seen() -> None:
+    with pytest.raises(Exception, match="No such option"):
+        test_command_is_understood(["benchmark", "barcode", "--modle", "kmer:4"])
