@@ -73,7 +73,7 @@ def rank_curves(
         title: Heading of the picture.
         label: What the metric is called.
     """
-    own = {(r.model, r.benchmark): r for r in results if r.metric == metric}
+    own = {(r.model, r.benchmark): r for r in results if r.metric == metric and r.benchmark in questions.values()}
     asked = {rank: name for rank, name in questions.items() if any(benchmark == name for _, benchmark in own)}
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     places = np.arange(len(asked))
@@ -83,14 +83,16 @@ def rank_curves(
         spreads = [0.0 if r is None or r.spread is None else 100 * r.spread for r in found]
         (line,) = axes.plot(places, values, marker="o", label=model)
         axes.errorbar(places, values, yerr=spreads, fmt="none", capsize=3, color=line.get_color())
-    others = {(p.model, p.benchmark): 100 * p.value for p in published if p.metric == metric}
+    others = {
+        (p.model, p.benchmark): 100 * p.value for p in published if p.metric == metric and p.benchmark in asked.values()
+    }
     models = list(dict.fromkeys(model for model, _ in others))
     models.sort(key=lambda model: -np.mean([others.get((model, name), 0) for name in asked.values()]))
     for grey, model in zip(("0.35", "0.6"), models[:_PUBLISHED_CURVES], strict=False):
         values = [others.get((model, name), np.nan) for name in asked.values()]
         axes.plot(places, values, marker=".", linestyle="--", color=grey, label=f"{model} (published, BIOSCAN-5M)")
     axes.set_xticks(places, [RANK_NAMES.get(rank, rank) for rank in asked])
-    axes.set(title=title, ylabel=label, ylim=(0, 100))
+    axes.set(title=title, ylabel=label, ylim=(0, 103))
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     return figure

@@ -73,3 +73,11 @@ def test_curves_over_the_ranks() -> None:
     segments = [segment for segment in spreads[0].lines[2][0].get_segments() if len(segment)]
     assert len(spreads) == 2 and segments[0][:, 1].tolist() == [48, 52]
     assert (axes.get_title(), axes.get_ylabel()) == ("A title", "AMI (%)")
+
+
+def test_models_of_other_questions_are_not_in_the_legend() -> None:
+    other = "zero-shot clustering of images, order"
+    results = [replace(RESULT, metric="ami"), replace(RESULT, metric="ami", benchmark=other, model="B")]
+    published = [Published(other, "ami", "best", 0.9, "a source")]
+    figure = rank_curves(results, {"genus": RESULT.benchmark}, "ami", published, title="A title", label="AMI (%)")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["A model"]
