@@ -26,6 +26,7 @@ from bioscan_hf.evaluation.encoders.model_files import (
 from bioscan_hf.evaluation.encoders.pixels import PixelEncoder
 from bioscan_hf.evaluation.encoders.precomputed import Precomputed
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
+from bioscan_hf.models.pretrained import find_packaged
 
 _PIXELS = "pixels:"
 _EXPECTED = (
@@ -80,7 +81,7 @@ def load_image_encoder(
         if not squares.isdecimal():
             raise ValueError(f"'{spec}' is no encoder; expected {_EXPECTED}.")
         return PixelEncoder(int(squares))
-    path = Path(spec).expanduser()
+    path = Path(find_packaged(str(spec))).expanduser()
     if path.suffix.lower() in _CHECKPOINTS:
         raise ValueError(f"'{spec}' is no encoder: {_OTHER_CHECKPOINT}")
     if path.is_file() or (path.is_dir() and not (path / "config.json").is_file() and holds_embeddings(path)):

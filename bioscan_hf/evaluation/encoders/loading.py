@@ -18,7 +18,7 @@ from bioscan_hf.evaluation.encoders.precision import Precision
 from bioscan_hf.evaluation.encoders.precomputed import Precomputed
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertModel
-from bioscan_hf.models.pretrained import DEFAULT_ENCODER, packaged_encoder
+from bioscan_hf.models.pretrained import DEFAULT_ENCODER, find_packaged
 
 _KMERS = "kmer:"
 _EXPECTED = (
@@ -68,9 +68,7 @@ def load_encoder(
         if not k.isdecimal():
             raise ValueError(f"'{spec}' is no encoder; expected {_EXPECTED}.")
         return KmerCounts(int(k))
-    path = Path(spec).expanduser()
-    if spec == DEFAULT_ENCODER and not path.exists():
-        path = packaged_encoder()
+    path = Path(find_packaged(str(spec))).expanduser()
     if path.is_file() or (path.is_dir() and not (path / "config.json").is_file() and holds_embeddings(path)):
         _refuse_options(spec, precision, reading_frames)
         return Precomputed(path)
