@@ -117,7 +117,7 @@ def barcode(
     ]
     with reporting(console) as report:
         if finetune:
-            for spec, encoder in zip(model, encoders, strict=False):
+            for spec, encoder in zip(dict.fromkeys(model), encoders, strict=False):
                 others += _finetuned(spec, encoder, data, splits, output, finetune_config, report, console)
         results = run_classification(
             encoders,

@@ -14,13 +14,7 @@ from tests.training.made_runs import made_rows, write_table
 FAST = ["--reduction", "none"]
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    write_table(tmp_path / "a.csv")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def table(folder: Path, metric: str = "ami_true_entropy") -> dict[tuple[str, str], float]:
