@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForImageClassification,
     AutoModelForMaskedLM,
     AutoModelForPreTraining,
     AutoModelForSequenceClassification,
+    AutoModelForZeroShotImageClassification,
+    AutoProcessor,
 )
 
 from bioscan_hf.evaluation import pipeline
@@ -27,6 +30,9 @@ from bioscan_hf.models.barcodebert.modeling_barcodebert import (
     BarcodeBertModel,
     BarcodeMAE,
 )
+from bioscan_hf.models.clibd.configuration_clibd import ClibdConfig
+from bioscan_hf.models.clibd.modeling_clibd import ClibdForImageClassification, ClibdModel
+from bioscan_hf.models.clibd.processing_clibd import ClibdProcessor
 
 if TYPE_CHECKING:
     from bioscan_hf.data.builder import Bioscan5M
@@ -61,6 +67,11 @@ AutoModelForPreTraining.register(BarcodeBertConfig, BarcodeMAE, exist_ok=True)
 AutoModelForSequenceClassification.register(
     BarcodeBertConfig, (BarcodeBertForSequenceClassification, BarcodeBertForTaxonomicClassification), exist_ok=True
 )
+AutoConfig.register(ClibdConfig.model_type, ClibdConfig, exist_ok=True)
+AutoModel.register(ClibdConfig, ClibdModel, exist_ok=True)
+AutoModelForImageClassification.register(ClibdConfig, ClibdForImageClassification, exist_ok=True)
+AutoModelForZeroShotImageClassification.register(ClibdConfig, ClibdModel, exist_ok=True)
+AutoProcessor.register(ClibdConfig, ClibdProcessor, exist_ok=True)
 pipeline.register()
 
 _HOMES = {
@@ -102,6 +113,10 @@ __all__ = [
     "BarcodeBertModel",
     "BarcodeMAE",
     "Bioscan5M",
+    "ClibdConfig",
+    "ClibdForImageClassification",
+    "ClibdModel",
+    "ClibdProcessor",
     "Clustering",
     "Embeddings",
     "HubEncoder",
