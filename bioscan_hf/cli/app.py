@@ -15,7 +15,7 @@ from bioscan_hf.cli.convert import convert
 from bioscan_hf.cli.data import data
 from bioscan_hf.cli.demo import demo
 from bioscan_hf.cli.embed import embed
-from bioscan_hf.cli.train import finetune, pretrain
+from bioscan_hf.cli.train import align, finetune, pretrain
 
 INTERRUPTED = 130  # as shells, and typer, count a program ended by Ctrl-C
 
@@ -30,6 +30,7 @@ app.add_typer(data, name="data")
 app.add_typer(convert, name="convert")
 app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
+app.command("align")(align)
 app.command()(embed)
 app.add_typer(benchmark, name="benchmark")
 

@@ -1,4 +1,4 @@
-"""`bioscan pretrain` and `bioscan finetune`."""
+"""`bioscan pretrain`, `bioscan finetune` and `bioscan align`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from bioscan_hf.cli.settings import command_of
+from bioscan_hf.training.alignment_arguments import AlignmentArguments
 from bioscan_hf.training.arguments import FinetuningArguments, PretrainingArguments
 
 if TYPE_CHECKING:
@@ -61,8 +62,25 @@ def _finetune(arguments: FinetuningArguments) -> None:
     _train(finetuning_task, arguments)
 
 
+def _align(arguments: AlignmentArguments) -> None:
+    """Align images, barcodes and taxonomy texts in one embedding space, as CLIBD does.
+
+    The towers are pretrained models, put together with new projections, or a whole CLIBD (--model). Specimens may lack
+    a modality: each counts for the pairs that it has. `--config clibd` is the recipe of the BIOSCAN-5M paper, `--config
+    clibd-lora` that with adapters. Output, resuming and several processes are as in `bioscan pretrain`; the folder
+    holds the model, and a report of benchmark 3.
+
+    Example: bioscan align --data sample --image-model new:tiny --text-model new:tiny --projection-dim 128
+    --batch-size 64 --max-steps 200 --learning-rate 1e-3 --no-scale-learning-rate --output my-clibd
+    """
+    from bioscan_hf.training.contrastive import alignment_task
+
+    _train(alignment_task, arguments)
+
+
 pretrain = command_of(PretrainingArguments, _pretrain)
 finetune = command_of(FinetuningArguments, _finetune)
+align = command_of(AlignmentArguments, _align)
 
 
 def _train(make_task: Callable[..., Any], arguments: Any) -> None:
@@ -136,7 +154,10 @@ class _Speed(ProgressColumn):
 
 
 def _show(result: Run, arguments: Any, console: Console) -> None:
+    from bioscan_hf.cli.benchmark.common import show
     from bioscan_hf.cli.tables import results_table
+    from bioscan_hf.evaluation.benchmarks.retrieval_tables import main_tables
+    from bioscan_hf.training.contrastive import RETRIEVAL
 
     state = result.outcome.state
     console.print(f"{state.step:,} steps in {timedelta(seconds=round(state.seconds))}.")
@@ -148,7 +169,9 @@ def _show(result: Run, arguments: Any, console: Console) -> None:
         return
     if result.outcome.ended == "early":
         console.print(f"Stopped at step {state.step}: {arguments.metric_for_best_model} got no better.")
-    if result.results:
+    if result.results and isinstance(arguments, AlignmentArguments):
+        show(result.results, main_tables(result.results, ("genus", "species")), arguments.output / RETRIEVAL, console)
+    elif result.results:
         console.print(results_table(result.results))
     else:
         console.print("Nothing was measured: the data have no test splits, or no labels in them.")

@@ -123,7 +123,7 @@ def training_card(
             data_license=data_license,
             picture=picture,
             parameters=f"{num_parameters:,}",
-            **_training_fields(training, config, head),
+            **training_fields(training, chance=chance_loss(config.kmer_size) if head in ("masked_lm", "mae") else None),
         )
 
 
@@ -132,7 +132,13 @@ def chance_loss(kmer_size: int) -> float:
     return kmer_size * math.log(4)
 
 
-def _training_fields(training: Training, config: PreTrainedConfig, head: Head) -> dict[str, Any]:
+def training_fields(training: Training, *, chance: float | None) -> dict[str, Any]:
+    """What templates of cards say of a training run.
+
+    Args:
+        training: The run.
+        chance: Loss of a model that knows nothing, in nats.
+    """
     losses = [record["loss"] for record in training.history if "loss" in record]
     speeds = [record["samples_per_second"] for record in training.history if "samples_per_second" in record]
     last = next((r for r in reversed(training.history) if any(name.startswith("eval_") for name in r)), {})
@@ -143,7 +149,7 @@ def _training_fields(training: Training, config: PreTrainedConfig, head: Head) -
         else f"{training.examples:,} {training.example_name}",
         "labels": _joined(training.labels),
         "loss": f"{np.mean(losses[-FINAL_RECORDS:]):.2f}" if losses else None,
-        "chance": f"{chance_loss(config.kmer_size):.2f}" if head in ("masked_lm", "mae") else None,
+        "chance": None if chance is None else f"{chance:.2f}",
         "evaluation": [f"{_metric(name)} {last[name]:.4g}" for name in last if name.startswith("eval_")],
         "evaluation_step": f"{last.get('step', 0):,.0f}",
         "duration": _duration(training.seconds) if training.seconds is not None else None,

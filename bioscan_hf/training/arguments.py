@@ -12,9 +12,6 @@ from bioscan_hf.data.features import RANKS
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
 from bioscan_hf.training.settings import check_settings, setting
 
-# The learning rate is meant for this many examples in a step (BarcodeBERT: 16 on each of 4 GPUs).
-REFERENCE_BATCH = 64
-
 
 @dataclass(frozen=True)
 class TrainingArguments:
@@ -27,6 +24,10 @@ class TrainingArguments:
     """
 
     panel: ClassVar[str] = "Training"
+    # The learning rate is meant for this many examples in a step (BarcodeBERT: 16 on each of 4 GPUs).
+    reference_batch: ClassVar[int] = 64
+    # Whether onecycle moves Adam's beta1, too.
+    cycles_momentum: ClassVar[bool] = True
 
     max_steps: int | None = setting("Optimiser steps; wins over --num-train-epochs.", None, minimum=1)
     num_train_epochs: float = setting("Passes over the data.", 35.0, above=0)
@@ -35,9 +36,11 @@ class TrainingArguments:
     # For a model of hidden size 768; smaller ones take larger rates.
     learning_rate: float = setting("Peak of the learning rate.", 1e-4, above=0)
     # The reference always scales.
-    scale_learning_rate: bool = setting(f"Multiply the rate by examples per step / {REFERENCE_BATCH}.", False)
+    scale_learning_rate: bool = setting(
+        "Multiply the rate by examples per step / those of the reference, 64 (500 in CLIBD).", False
+    )
     lr_scheduler_type: Literal["onecycle", "cosine", "constant"] = setting(
-        "How the rate goes on after the warm-up; onecycle moves Adam's beta1, too.", "onecycle"
+        "How the rate goes on after the warm-up.", "onecycle"
     )
     warmup_ratio: float = setting("Share of the steps in which the rate rises.", 0.3, minimum=0, below=1)
     weight_decay: float = setting("Weight decay of AdamW.", 0.0, minimum=0)
@@ -107,13 +110,24 @@ class DataArguments:
     train_split: str | None = setting("Split, or sum as train+val, to train on.", None)
     eval_split: str | None = setting("Split, or sum, to evaluate with during training.", None)
     max_eval_samples: int | None = setting("Evaluate with this many specimens of it, drawn at random.", None, minimum=1)
-    baselines: str = setting(
-        "Encoders, with commas between, that the final 1-NN probes compare the model with.", "kmer:4", advanced=True
-    )
     compare: str | None = setting(
         "Files results.json of other runs, with commas between, that stand in the card's table, too.",
         None,
         advanced=True,
+    )
+    streaming: bool = setting(
+        "Read the data while training, from where they lie, without preparing a cache; repeats are not left out then.",
+        False,
+    )
+    shuffle_buffer: int = setting("Streaming: examples among which the next one is drawn.", 10_000, minimum=1)
+
+
+@dataclass(frozen=True)
+class BarcodeDataArguments(DataArguments):
+    """Likewise, of barcodes, whose encoders are probed by nearest neighbours."""
+
+    baselines: str = setting(
+        "Encoders, with commas between, that the final 1-NN probes compare the model with.", "kmer:4", advanced=True
     )
     eval_probe: bool = setting(
         "Also evaluate 1-NN accuracy: species of val, and genus of val_unseen, with the keys in train.", False
@@ -124,11 +138,6 @@ class DataArguments:
         minimum=0,
         maximum=1,
     )
-    streaming: bool = setting(
-        "Read the data while training, from where they lie, without preparing a cache; repeats are not left out then.",
-        False,
-    )
-    shuffle_buffer: int = setting("Streaming: examples among which the next one is drawn.", 10_000, minimum=1)
 
 
 @dataclass(frozen=True)
@@ -196,7 +205,7 @@ class SizeArguments:
 
 
 @dataclass(frozen=True)
-class PretrainingArguments(TrainingArguments, DataArguments, OutputArguments, SizeArguments):
+class PretrainingArguments(TrainingArguments, BarcodeDataArguments, OutputArguments, SizeArguments):
     """How to pretrain."""
 
     panel: ClassVar[str] = "Model and objective"
@@ -220,7 +229,7 @@ class PretrainingArguments(TrainingArguments, DataArguments, OutputArguments, Si
 
 
 @dataclass(frozen=True)
-class FinetuningArguments(TrainingArguments, DataArguments, OutputArguments, SizeArguments):
+class FinetuningArguments(TrainingArguments, BarcodeDataArguments, OutputArguments, SizeArguments):
     """How to fine-tune. The defaults are those of BarcodeBERT's `finetuning.py`, unless it is said."""
 
     panel: ClassVar[str] = "Model and objective"

@@ -25,6 +25,7 @@ from bioscan_hf.models.barcodebert.modeling_barcodebert import (
 from bioscan_hf.models.pretrained import find_packaged
 from bioscan_hf.tokenization.kmer import KmerEncoder, tokenizer_for
 from bioscan_hf.training.arguments import FinetuningArguments
+from bioscan_hf.training.barcode_cards import barcode_card
 from bioscan_hf.training.batches import Rows
 from bioscan_hf.training.evaluating import shares, sums
 from bioscan_hf.training.lora import add_lora, four_bits, merge_adapter, quiet_loading
@@ -67,6 +68,7 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
     if labelled or probed is not None:
         evaluate = partial(_evaluate, accelerator, labelled or None, probed, plain, arguments)
     trained, frozen = _freeze(model, arguments, learns_norm=learns_norm)
+    adapter = arguments.method == "lora" and not arguments.merge_adapter
     return Task(
         model=trained,
         tokenizer=tokenizer_for(config),
@@ -76,10 +78,8 @@ def finetuning_task(arguments: FinetuningArguments, accelerator: Accelerator) ->
         measure=partial(measure_classifier, arguments, targets, how),
         frozen=frozen,
         finish=partial(_finish, arguments, type(model), examples),
-        card={
-            "head": "adapter" if arguments.method == "lora" and not arguments.merge_adapter else "classifier",
-            "reading_frames": config.reading_frames,
-        },
+        write_card=partial(barcode_card, arguments, "adapter" if adapter else "classifier"),
+        adapter=adapter,
         facts={
             "objective": f"classification of {', '.join(arguments.ranks)} ({how})",
             "examples": len(examples),

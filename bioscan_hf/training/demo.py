@@ -25,6 +25,7 @@ from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertC
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM
 from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
 from bioscan_hf.training.arguments import TrainingArguments
+from bioscan_hf.training.barcode_cards import SIMULATED
 from bioscan_hf.training.batches import MapBatches, Place
 from bioscan_hf.training.loop import train
 from bioscan_hf.training.masked_lm import MaskedBarcodes, distinct_barcodes
@@ -41,7 +42,6 @@ LIMITS = (
     "A demonstration: the model is small and barely trained. Do not identify specimens with it, least of all for "
     "regulatory purposes."
 )
-SIMULATED = " The specimens are simulated; nothing can be concluded about real insects."
 # What two CPU cores can train in a minute. No dropout: no barcode is seen often enough to be learnt by heart.
 SIZES: dict[str, Any] = {
     "kmer_size": 5,

@@ -21,7 +21,7 @@ from bioscan_hf.training import checkpoints
 from bioscan_hf.training.arguments import TrainingArguments
 from bioscan_hf.training.batches import Batch, Batches, mix
 from bioscan_hf.training.interrupts import Interrupts, watched_signals
-from bioscan_hf.training.schedule import make_optimizer, make_scheduler
+from bioscan_hf.training.schedule import GroupOf, make_optimizer, make_scheduler
 from bioscan_hf.training.state import TrainingState
 
 Report = Callable[[int, int, Mapping[str, float]], None]
@@ -74,6 +74,7 @@ def train(
     *,
     accelerator: Accelerator | None = None,
     frozen: Sequence[nn.Module] = (),
+    group_of: GroupOf = lambda name, parameter: {},
     evaluate: Evaluate | None = None,
     folder: Path | None = None,
     write_model: WriteModel | None = None,
@@ -94,6 +95,7 @@ def train(
         arguments: Length, optimiser, precision, when to evaluate and save.
         accelerator: Devices and processes; made of `arguments` if not given.
         frozen: Parts of the model that compute as in evaluation, without dropout.
+        group_of: Learning rate and weight decay of parameters that have their own (see `make_optimizer`).
         evaluate: Computes metrics; by default there are none.
         folder: Where `checkpoint-N` go; without it, none are written.
         write_model: Writes a loadable model; needed with `folder`.
@@ -112,7 +114,7 @@ def train(
     accelerator = accelerator or Accelerator(mixed_precision=arguments.mixed_precision)
     loop = _Loop(model, batches, arguments, accelerator)
     loop.frozen, loop.evaluate, loop.folder, loop.write_model = frozen, evaluate, folder, write_model
-    loop.report, loop.saved = report, saved
+    loop.report, loop.saved, loop.group_of = report, saved, group_of
     with ExitStack() as stack:
         if arguments.deterministic:
             before = torch.are_deterministic_algorithms_enabled()
@@ -129,6 +131,7 @@ class _Loop:
     write_model: WriteModel | None
     report: Report | None
     saved: Callable[[Path], None] | None
+    group_of: GroupOf
 
     def __init__(
         self, model: nn.Module, batches: Batches, arguments: TrainingArguments, accelerator: Accelerator
@@ -176,7 +179,7 @@ class _Loop:
             )
             if resume is not None:
                 self.average.load_state_dict(checkpoints.read_tensors(resume / _EMA))
-        optimizer = make_optimizer(self.bare.parameters(), arguments, batch=self.batches.place.examples)
+        optimizer = make_optimizer(self.bare, arguments, batch=self.batches.place.examples, group_of=self.group_of)
         self.model, self.optimizer = accelerator.prepare(self.bare, optimizer)
         # Not prepared: Accelerate would step it once for every process.
         self.schedule = make_scheduler(self.optimizer, arguments, steps=self.steps)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,6 +66,53 @@ def add_lora(model: PreTrainedModel, *, r: int = 4, alpha: float | None = None, 
         lora_dropout=dropout,
         target_modules=list(targets),
         task_type=TaskType.SEQ_CLS if classifier else TaskType.FEATURE_EXTRACTION,
+    )
+    with quiet_loading():
+        adapted: PeftModel = get_peft_model(model, config)
+    return adapted
+
+
+def align_lora(
+    model: PreTrainedModel,
+    towers: Sequence[str],
+    *,
+    r: int = 4,
+    alpha: float | None = None,
+    dropout: float = 0.0,
+    learn_temperature: bool = True,
+) -> PeftModel:
+    """Freeze a CLIBD and give its towers adapters on query and value; its projections are trained whole, as in CLIBD.
+
+    Args:
+        model: A `ClibdModel`.
+        towers: Modalities of the towers that get adapters.
+        r: As in `add_lora`.
+        alpha: As in `add_lora`.
+        dropout: As in `add_lora`.
+        learn_temperature: Whether the factor of cosines is trained.
+
+    Raises:
+        ImportError: If peft is not installed.
+        ValueError: If no layer of these towers is known.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise ImportError("LoRA needs peft: `pip install 'bioscan-hf[lora]'`.") from error
+    names = "|".join(f"{'vision' if tower == 'image' else tower}_model" for tower in towers)
+    targets = rf"({names})\..*\.(query|value|q_proj|v_proj)"
+    if not any(re.fullmatch(targets, name) for name, _ in model.named_modules()):
+        raise ValueError(
+            f"No layer of the towers for {', '.join(towers)} is called query, value, q_proj or v_proj, which adapters "
+            "are for; train them whole, or take other towers."
+        )
+    heads = [name for name, child in model.named_children() if not name.endswith("_model") and list(child.parameters())]
+    config = LoraConfig(
+        r=r,
+        lora_alpha=r if alpha is None else alpha,  # type: ignore[arg-type]  # peft takes any number
+        lora_dropout=dropout,
+        target_modules=targets,
+        modules_to_save=[name for name in heads if learn_temperature or name != "logit_scale"],
     )
     with quiet_loading():
         adapted: PeftModel = get_peft_model(model, config)

@@ -20,6 +20,7 @@ from bioscan_hf.hub.cards import chance_loss
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertForMaskedLM, BarcodeMAE
 from bioscan_hf.tokenization.kmer import KmerEncoder, tokenizer_for
 from bioscan_hf.training.arguments import PretrainingArguments
+from bioscan_hf.training.barcode_cards import barcode_card
 from bioscan_hf.training.batches import Rows
 from bioscan_hf.training.evaluating import shares, sums
 from bioscan_hf.training.probes import VALIDATION_PROBES, load_probed, measure_encoder, probe_accuracies
@@ -74,10 +75,7 @@ def pretraining_task(arguments: PretrainingArguments, accelerator: Accelerator) 
         if arguments.whitening
         else None,
         chance=chance_loss(config.kmer_size),
-        card={
-            "head": arguments.objective,
-            "reading_frames": config.reading_frames,
-        },
+        write_card=partial(barcode_card, arguments, arguments.objective),
         facts={
             "objective": "masked language modelling" if arguments.objective == "masked_lm" else "BarcodeMAE",
             "examples": len(examples) if isinstance(examples, Dataset) else None,

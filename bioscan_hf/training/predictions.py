@@ -17,7 +17,7 @@ from bioscan_hf.evaluation.encoders.base import by_length
 from bioscan_hf.evaluation.metrics.accuracy import Accuracy
 from bioscan_hf.evaluation.results import Result
 from bioscan_hf.tokenization.kmer import KmerEncoder
-from bioscan_hf.training.arguments import DataArguments
+from bioscan_hf.training.arguments import BarcodeDataArguments
 from bioscan_hf.training.lora import is_adapter, load_classifier
 from bioscan_hf.training.probes import measure_encoder
 from bioscan_hf.training.targets import LABELS, UNKNOWN, Targets
@@ -56,7 +56,7 @@ def predict(model: Any, barcodes: list[str], *, batch_size: int = _BATCH_SIZE) -
 
 
 def measure_classifier(
-    arguments: DataArguments, targets: Targets, method: str, folder: Path, command: str
+    arguments: BarcodeDataArguments, targets: Targets, method: str, folder: Path, command: str
 ) -> list[Result]:
     """Accuracy of the classifier in a folder on the test splits, and of its embeddings (see `measure_encoder`).
 
@@ -76,7 +76,7 @@ def measure_classifier(
 
 
 def _accuracies(
-    arguments: DataArguments, targets: Targets, method: str, folder: Path, command: str
+    arguments: BarcodeDataArguments, targets: Targets, method: str, folder: Path, command: str
 ) -> Iterator[Result]:
     if not has_splits(arguments.data, arguments.splits):
         return

@@ -14,7 +14,7 @@ from bioscan_hf.evaluation.encoders.base import Encoder
 from bioscan_hf.evaluation.encoders.loading import load_encoder
 from bioscan_hf.evaluation.probing import PROBES, Probe, nearest_neighbour_accuracy, probe_results
 from bioscan_hf.evaluation.results import Result
-from bioscan_hf.training.arguments import DataArguments
+from bioscan_hf.training.arguments import BarcodeDataArguments
 
 # Asked during training, of the splits that are for choosing; the final results are of the test splits.
 VALIDATION_PROBES = (
@@ -23,7 +23,7 @@ VALIDATION_PROBES = (
 )
 
 
-def load_probed(arguments: DataArguments, probes: Sequence[Probe]) -> Dataset | None:
+def load_probed(arguments: BarcodeDataArguments, probes: Sequence[Probe]) -> Dataset | None:
     """The keys and queries of some probes; None if the data have no splits, or none of these.
 
     Raises:
@@ -54,7 +54,7 @@ def probe_accuracies(
     }
 
 
-def measure_encoder(arguments: DataArguments, folder: Path, command: str) -> list[Result]:
+def measure_encoder(arguments: BarcodeDataArguments, folder: Path, command: str) -> list[Result]:
     """Answer `PROBES` with the model in a folder and, in the same run, with the baselines.
 
     Args:

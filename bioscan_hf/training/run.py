@@ -13,21 +13,22 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 from datasets import Dataset
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig
 
 from bioscan_hf import __version__
-from bioscan_hf.data.anywhere import SAMPLE, describe_anywhere
+from bioscan_hf.data.anywhere import describe_anywhere
 from bioscan_hf.data.files import staged
 from bioscan_hf.data.whole_files import write_json
-from bioscan_hf.evaluation.benchmarks.paper import TASK_IDS
+from bioscan_hf.evaluation.benchmarks.paper import TASK_IDS, TASK_RESULTS
 from bioscan_hf.evaluation.pictures import loss_curve, save_picture
 from bioscan_hf.evaluation.results import Result, read_results, write_results
-from bioscan_hf.hub.cards import Training, training_card
+from bioscan_hf.hub.cards import Training
 from bioscan_hf.hub.eval_results import save_eval_results
 from bioscan_hf.hub.push import check_can_push, save_card, save_model
 from bioscan_hf.hub.uploads import Uploads, model_files
 from bioscan_hf.models.pretrained import find_packaged
 from bioscan_hf.training import checkpoints, run_folder
+from bioscan_hf.training.alignment_arguments import AlignmentArguments
 from bioscan_hf.training.arguments import FinetuningArguments, PretrainingArguments
 from bioscan_hf.training.batches import Batches, MapBatches, Place, StreamBatches
 from bioscan_hf.training.loop import Outcome, Report, train
@@ -35,7 +36,7 @@ from bioscan_hf.training.provenance import describe_run, plain_arguments, shown_
 from bioscan_hf.training.task import Task
 from bioscan_hf.training.tracking import make_accelerator, tracked
 
-RunArguments: TypeAlias = PretrainingArguments | FinetuningArguments
+RunArguments: TypeAlias = PretrainingArguments | FinetuningArguments | AlignmentArguments
 MakeTask: TypeAlias = Callable[[Any, Accelerator], Task]
 
 CURVES, RESULTS, HISTORY = "training.png", "results.json", "history.json"
@@ -71,7 +72,7 @@ def run(
     To be called by each of the processes that train together (`torchrun`).
 
     Args:
-        make_task: `pretraining_task` or `finetuning_task`.
+        make_task: `pretraining_task`, `finetuning_task` or `alignment_task`.
         arguments: Of the run.
         command: The command line, for card and results.
         report: Told of the progress of the training, in the main process.
@@ -134,6 +135,7 @@ def _run(
             arguments,
             accelerator=accelerator,
             frozen=task.frozen,
+            group_of=task.group_of,
             evaluate=task.evaluate,
             folder=folder,
             write_model=write_model,
@@ -220,7 +222,7 @@ def _write(
             for result in task.measure(stage, command)
         ]
         write_results(results, stage / RESULTS)
-        own = [result for result in results if result.model == name and result.metric == "accuracy"]
+        own = [r for r in results if r.model == name and (r.benchmark, r.metric) in TASK_RESULTS]
         save_eval_results(stage, own, TASK_IDS)
         history = outcome.state.history
         write_json(stage / HISTORY, history)
@@ -235,9 +237,9 @@ def _write(
             **task.facts,
         )
         config = AutoConfig.from_pretrained(stage)  # of the finished model
-        card = training_card(
+        card = task.write_card(
             config,
-            sum(p.numel() for p in model.parameters() if p.requires_grad or task.card["head"] != "adapter"),
+            sum(p.numel() for p in model.parameters() if p.requires_grad or not task.adapter),
             training,
             [*results, *_compared(arguments, results)],
             source=data,
@@ -246,9 +248,6 @@ def _write(
             version=__version__,
             picture=CURVES,
             data_license=arguments.data_credit,
-            summary=_summary(arguments, config),
-            limits=_limits(arguments),
-            **task.card,
         )
         save_card(stage, card)
     if arguments.save_strategy == "no":
@@ -262,18 +261,3 @@ def _compared(arguments: RunArguments, results: Sequence[Result]) -> list[Result
     models = {result.model for result in results}
     files = [Path(file.strip()) for file in (arguments.compare or "").split(",") if file.strip()]
     return [result for file in files for result in read_results(file) if result.model not in models]
-
-
-def _summary(arguments: RunArguments, config: PreTrainedConfig) -> str:
-    sizes = f"k = {config.kmer_size}, {config.num_hidden_layers} layers, hidden size {config.hidden_size}"
-    simulated = " The specimens are simulated; nothing can be concluded about real insects."
-    verb = "pretrained on" if isinstance(arguments, PretrainingArguments) else "trained to name specimens by"
-    return f"A BarcodeBERT ({sizes}), {verb} DNA barcodes (COI).{simulated if arguments.data == SAMPLE else ''}"
-
-
-def _limits(arguments: RunArguments) -> str:
-    what = "its embeddings of" if isinstance(arguments, PretrainingArguments) else "the names that it gives to"
-    return (
-        "The model knows DNA barcodes of the COI gene, of animals like those that it was trained on: "
-        f"{what} others mean little. The table shows how often it is wrong; do not rely on it for regulatory purposes."
-    )

@@ -6,12 +6,16 @@ import dataclasses
 import difflib
 import types
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 _Settings = TypeVar("_Settings")
+PRESETS = ("clibd", "clibd-lora")
+"""Recipes of papers that come with the package."""
+
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -115,7 +119,7 @@ def make_settings(cls: type[_Settings], flags: Mapping[str, Any], config: Path |
     Args:
         cls: A dataclass whose fields are made by `setting`.
         flags: Value of each field; None for one that was not given.
-        config: YAML file of names, with hyphens or underscores, and values.
+        config: YAML file of names, with hyphens or underscores, and values; or one of `PRESETS`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -135,10 +139,8 @@ def make_settings(cls: type[_Settings], flags: Mapping[str, Any], config: Path |
 
 
 def _read(config: Path, cls: type) -> dict[str, Any]:
-    if not config.is_file():
-        raise FileNotFoundError(f"No such file: '{config}'; expected YAML with settings such as `max_steps: 1000`.")
     try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(_content(config)) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"'{config}' is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -152,6 +154,18 @@ def _read(config: Path, cls: type) -> dict[str, Any]:
             raise ValueError(f"'{config}': there is no setting {key!r}.{hint}")
         found[name] = _from_yaml(value, kinds[name])
     return found
+
+
+def _content(config: Path) -> str:
+    """Text of a file, or of a recipe that comes with the package."""
+    if config.is_file():
+        return config.read_text(encoding="utf-8")
+    if str(config) in PRESETS:
+        return (files("bioscan_hf.training") / "presets" / f"{config}.yaml").read_text(encoding="utf-8")
+    raise FileNotFoundError(
+        f"No such file: '{config}'; expected YAML with settings such as `max_steps: 1000`, or one of the recipes "
+        f"{', '.join(PRESETS)}."
+    )
 
 
 def _from_yaml(value: Any, kind: SettingType) -> Any:

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
-from bioscan_hf.training.arguments import DataArguments, OutputArguments, TrainingArguments
+from bioscan_hf.training.arguments import BarcodeDataArguments, OutputArguments, TrainingArguments
 
 _PROJECT = "bioscan_hf"
 # The others wait while one process writes a checkpoint or prepares a cache.
@@ -45,7 +45,7 @@ def make_accelerator(arguments: TrainingArguments) -> Accelerator:
         kwargs_handlers=[] if alone else [InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
     if (
-        isinstance(arguments, DataArguments)
+        isinstance(arguments, BarcodeDataArguments)
         and arguments.eval_probe
         and accelerator.distributed_type == DistributedType.FSDP
     ):

@@ -36,12 +36,15 @@ class Preprocessing:
         mean: Mean of red, green and blue, each 0 to 1; by default ImageNet's.
         std: Standard deviation of red, green and blue, likewise.
         source: Where these are from.
+        shorter_side: Pixels of the shorter side before the crop; None for `size`. Of a CLIBD it is what it was trained
+            with.
     """
 
     size: int = DEFAULT_SIZE
     mean: Colour = IMAGENET_MEAN
     std: Colour = IMAGENET_STD
     source: str = "ImageNet"
+    shorter_side: int | None = None
 
     @property
     def description(self) -> dict[str, Any]:
@@ -49,7 +52,9 @@ class Preprocessing:
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
 
-def read_preprocessing(processor: Mapping[str, Any] | None, config: Any, *, source: str) -> Preprocessing:
+def read_preprocessing(
+    processor: Mapping[str, Any] | None, config: Any, *, source: str, shorter_side: int | None = None
+) -> Preprocessing:
     """Read how a model takes images.
 
     Args:
@@ -57,6 +62,7 @@ def read_preprocessing(processor: Mapping[str, Any] | None, config: Any, *, sour
             and the size that the configuration names.
         config: Its configuration, or that of its part for images.
         source: Name of the file of `processor`.
+        shorter_side: See `Preprocessing`.
 
     Raises:
         ValueError: If its images are not square, or have other values than 0 to 1 before they are normalised.
@@ -78,7 +84,7 @@ def read_preprocessing(processor: Mapping[str, Any] | None, config: Any, *, sour
     # Some models state a size of crops that they do not make.
     crops = processor.get("do_center_crop", "crop_size" in processor and "do_center_crop" not in processor)
     size = processor.get("crop_size") if crops else None
-    return Preprocessing(_side(size or processor.get("size") or image_size, source), mean, std, source)
+    return Preprocessing(_side(size or processor.get("size") or image_size, source), mean, std, source, shorter_side)
 
 
 def _side(size: Any, source: str) -> int:
@@ -101,13 +107,16 @@ def _colour(values: Any, name: str, source: str) -> Colour:
     return red, green, blue
 
 
-def pixels_of(specimens: Dataset, *, size: int, batch_size: int) -> Iterator[torch.Tensor]:
+def pixels_of(
+    specimens: Dataset, *, size: int, batch_size: int, shorter_side: int | None = None
+) -> Iterator[torch.Tensor]:
     """Read the images of specimens.
 
     Args:
         specimens: Have the columns `processid` and `image` (`datasets.Image`).
-        size: Height and width of the result: the shorter side is scaled to it, and the centre cropped.
+        size: Height and width of the result, which is the centre.
         batch_size: Images at a time.
+        shorter_side: Pixels of the shorter side before the crop; by default `size`.
 
     Yields:
         (B, size, size, 3) uint8, in the order of `specimens`.
@@ -117,7 +126,12 @@ def pixels_of(specimens: Dataset, *, size: int, batch_size: int) -> Iterator[tor
             id.
     """
     batches = ImageBatches(
-        specimens, size=size, shorter_side=size, batch_size=batch_size, columns=["processid"], threads=_THREADS
+        specimens,
+        size=size,
+        shorter_side=shorter_side or size,
+        batch_size=batch_size,
+        columns=["processid"],
+        threads=_THREADS,
     )
     try:
         for batch in batches:

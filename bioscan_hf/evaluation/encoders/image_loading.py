@@ -10,6 +10,7 @@ import transformers
 from transformers import AutoModel
 
 from bioscan_hf.evaluation.encoders.base import Encoder
+from bioscan_hf.evaluation.encoders.clibd import clibd_preprocessing, read_clibd
 from bioscan_hf.evaluation.encoders.embedding_files import EMBEDDING_ENDINGS, holds_embeddings
 from bioscan_hf.evaluation.encoders.image_inputs import Preprocessing, read_preprocessing
 from bioscan_hf.evaluation.encoders.image_pooling import Pooling
@@ -26,6 +27,7 @@ from bioscan_hf.evaluation.encoders.model_files import (
 from bioscan_hf.evaluation.encoders.pixels import PixelEncoder
 from bioscan_hf.evaluation.encoders.precomputed import Precomputed
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
+from bioscan_hf.models.clibd.configuration_clibd import ClibdConfig
 from bioscan_hf.models.pretrained import find_packaged
 
 _PIXELS = "pixels:"
@@ -92,6 +94,8 @@ def load_image_encoder(
         raise ValueError(f"The config.json of '{source.place}' is none of transformers: {_OTHER_CHECKPOINT}")
     if source.config["model_type"] == BarcodeBertConfig.model_type:
         raise ValueError(_no_images(source))
+    if source.config["model_type"] == ClibdConfig.model_type:
+        return _load_tower(source, pooling=pooling, precision=precision, batch_size=batch_size, device=device)
     check_code(source, trust_remote_code=trust_remote_code)
     model = load_weights(
         _loader(source.config), source, heads=True, unused=_unused(source.config), trust_remote_code=trust_remote_code
@@ -108,6 +112,15 @@ def load_image_encoder(
         name=source.name,
         revision=source.revision,
     )
+
+
+def _load_tower(source: ModelFiles, **options: Any) -> ImageEncoder:
+    model, processor = read_clibd(source)
+    if "image" not in model.config.modalities:
+        raise ValueError(f"'{source.place}' has no tower for images, but for {', '.join(model.config.modalities)}.")
+    options["device"] = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
+    preprocessing = clibd_preprocessing(processor, model.config)
+    return ImageEncoder(model, preprocessing, name=source.name, revision=source.revision, **options)
 
 
 def _refuse_options(spec: str | Path, pooling: str, precision: str) -> None:

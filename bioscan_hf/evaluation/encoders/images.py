@@ -132,7 +132,12 @@ class ImageEncoder:
         return vectors
 
     def _batches(self, specimens: Dataset) -> Iterator[Any]:
-        for pixels in pixels_of(specimens, size=self.preprocessing.size, batch_size=self.batch_size):
+        for pixels in pixels_of(
+            specimens,
+            size=self.preprocessing.size,
+            shorter_side=self.preprocessing.shorter_side,
+            batch_size=self.batch_size,
+        ):
             yield self._compute(pixels)
 
     @torch.inference_mode()

@@ -10,6 +10,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from bioscan_hf.evaluation.encoders.barcodebert import BarcodeBertEncoder, check_tokenizer
 from bioscan_hf.evaluation.encoders.base import Encoder
+from bioscan_hf.evaluation.encoders.clibd import ClibdBarcodeEncoder, read_clibd
 from bioscan_hf.evaluation.encoders.embedding_files import EMBEDDING_ENDINGS, holds_embeddings
 from bioscan_hf.evaluation.encoders.hub import HubEncoder
 from bioscan_hf.evaluation.encoders.kmer_counts import KmerCounts
@@ -18,6 +19,7 @@ from bioscan_hf.evaluation.encoders.precision import Precision
 from bioscan_hf.evaluation.encoders.precomputed import Precomputed
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertModel
+from bioscan_hf.models.clibd.configuration_clibd import ClibdConfig
 from bioscan_hf.models.pretrained import DEFAULT_ENCODER, find_packaged
 
 _KMERS = "kmer:"
@@ -83,6 +85,8 @@ def load_encoder(
     }
     if source.config.get("model_type") == BarcodeBertConfig.model_type:
         return _load_barcodebert(source, options)
+    if source.config.get("model_type") == ClibdConfig.model_type:
+        return _load_tower(source, options)
     return _load_other(source, options, trust_remote_code=trust_remote_code)
 
 
@@ -97,6 +101,13 @@ def _load_barcodebert(source: ModelFiles, options: dict[str, Any]) -> BarcodeBer
     if tokenizer := source.file("tokenizer.json"):
         check_tokenizer(model.config, tokenizer)
     return BarcodeBertEncoder(model, **options)
+
+
+def _load_tower(source: ModelFiles, options: dict[str, Any]) -> ClibdBarcodeEncoder:
+    model, _ = read_clibd(source)
+    if "dna" not in model.config.modalities:
+        raise ValueError(f"'{source.place}' has no tower for DNA, but for {', '.join(model.config.modalities)}.")
+    return ClibdBarcodeEncoder(model, **options)
 
 
 def _load_other(source: ModelFiles, options: dict[str, Any], *, trust_remote_code: bool) -> HubEncoder:

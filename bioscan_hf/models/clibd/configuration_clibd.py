@@ -55,20 +55,23 @@ class ClibdConfig(PreTrainedConfig):
 
     Attributes:
         modalities: Which towers there are; two or three of `image`, `dna` and `text`.
-        vision_config: Of the tower for images, of any vision model that transformers knows; None without.
+        vision_config: Of the tower for images, of any vision transformer that transformers knows; None without.
         dna_config: Of the tower for DNA (`ClibdDnaConfig`); None without.
         text_config: Of the tower for text, of any text encoder that transformers knows; None without.
         projection_dim: Width of the embedding space.
         vision_pooling: What is projected: the first token (`cls`), the mean of the others (`mean`), or what the tower
             itself pools (`pooler`).
-        dna_pooling: What is projected: the mean over the barcode's k-mers (`masked_mean`), over all positions (`mean`),
-            or the first token (`cls`). `head_mean` and `head_softmax_mean` project each token first; the latter takes
-            the softmax over the dimensions before the mean, as all published checkpoints do, which their authors call a
-            mistake (issue 33 of bioscan-ml/clibd).
+        dna_pooling: What is projected: the mean over the barcode's k-mers (`masked_mean`), over all positions up to
+            `max_nucleotides` (`mean`), or the first token (`cls`). `head_mean` and `head_softmax_mean` project each
+            token first; the latter takes the softmax over the dimensions before the mean, as all published checkpoints
+            do, which their authors call a mistake (issue 33 of bioscan-ml/clibd).
         dna_head: From the pooled states to the embedding: a linear layer (`linear`), BERT's transformation of its
             pretraining head and a linear layer (`mlm`, the published checkpoints), or nothing (`none`).
-        text_pooling: What is projected: the mean over the text's tokens (`masked_mean`), over all positions, padding
-            included (`mean`, the published checkpoints), or the first token (`cls`).
+        text_pooling: What is projected: the mean over the text's tokens (`masked_mean`), over all positions, padding up
+            to `text_tokens` included (`mean`, the published checkpoints), or the first token (`cls`).
+        text_tokens: Tokens that shorter texts are filled up to where padding counts; CLIBD's number.
+        text_form: How the taxonomy of a specimen is written (`bioscan_hf.tokenization.taxonomy`): names alone, with
+            `not_classified` in the gaps, as in the published checkpoints (`clibd`), or with the ranks (`labelled`).
         logit_scale_init_value: Logarithm of the factor of cosines at first, log(1 / 0.07).
         logit_scale_max: Bound of the factor, OpenAI's 100; None for none.
         logit_bias_init_value: What is added to scaled cosines at first, for the loss `sigmoid` (SigLIP's -10).
@@ -81,6 +84,8 @@ class ClibdConfig(PreTrainedConfig):
     """
 
     model_type = "clibd"
+    # They are as wide as a batch, so that those of several batches do not fit together.
+    keys_to_ignore_at_inference = ["logits_per_image", "logits_per_text"]  # noqa: RUF012 (the base class has it so)
     sub_configs_defaults = {  # noqa: RUF012 (the base class has it so)
         "vision_config": SubConfigSpec(AutoConfig, "vit", optional=True),
         "dna_config": SubConfigSpec(ClibdDnaConfig, optional=True),
@@ -96,6 +101,8 @@ class ClibdConfig(PreTrainedConfig):
     dna_pooling: Literal["masked_mean", "mean", "cls", "head_mean", "head_softmax_mean"] = "masked_mean"
     dna_head: Literal["linear", "mlm", "none"] = "linear"
     text_pooling: Literal["masked_mean", "mean", "cls"] = "masked_mean"
+    text_tokens: int = 20
+    text_form: Literal["clibd", "labelled"] = "clibd"
     logit_scale_init_value: float = math.log(1 / 0.07)
     logit_scale_max: float | int | None = 100.0
     logit_bias_init_value: float | int = -10.0
@@ -109,7 +116,8 @@ class ClibdConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Make the configurations of the towers, and name the classes that load this model without the package."""
-        self.modalities = [name for name in MODALITIES if name in self.modalities]
+        # Others stay, to be refused.
+        self.modalities = sorted(self.modalities, key=[*MODALITIES, *self.modalities].index)
         if "image" in self.modalities and self.vision_config is None:
             # As timm's ViT; the default of transformers is another.
             self.vision_config = {"model_type": "vit", "layer_norm_eps": 1e-6}
@@ -140,7 +148,7 @@ class ClibdConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Refuse what does not fit together."""
-        if len(self.modalities) < 2:
+        if len(set(self.modalities)) < max(len(self.modalities), 2) or not set(self.modalities) <= set(MODALITIES):
             raise ValueError(f"`modalities` must be two or three of {list(MODALITIES)}; got {list(self.modalities)}.")
         for pair in self.loss_pairs or ():
             if len(set(pair.split("-"))) != 2 or not set(pair.split("-")) <= set(self.modalities):
