@@ -18,7 +18,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
 
-from bioscan_hf.evaluation.benchmarks.paper import TASK_IDS, TASK_METRICS
+from bioscan_hf.evaluation.benchmarks.paper import TASK_IDS, TASK_RESULTS
 from bioscan_hf.evaluation.results import Result
 from bioscan_hf.hub.cards import model_index_entry
 from bioscan_hf.hub.eval_results import EVAL_RESULTS, eval_entries, eval_yaml
@@ -98,7 +98,7 @@ def _push(results: Sequence[Result], repo_id: str, tasks: bool, pull_request: bo
     data.model_name = data.model_name or repo_id
     data.eval_results = _merged(data.eval_results or [], [model_index_entry(r, _TASK) for r in results])
     files = {_CARD: str(card)}
-    of_tasks = [result for result in results if tasks and result.metric in TASK_METRICS]
+    of_tasks = [result for result in results if tasks and (result.benchmark, result.metric) in TASK_RESULTS]
     if entries := eval_entries(of_tasks, TASK_IDS):
         path = str(EVAL_RESULTS)
         files[path] = eval_yaml(_merged_entries(_read_entries(api, repo_id, path, parent), entries))

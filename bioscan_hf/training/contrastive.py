@@ -282,7 +282,7 @@ def _measure(arguments: AlignmentArguments, folder: Path, command: str) -> list[
     with tempfile.TemporaryDirectory() as cache:
         try:
             return run_retrieval(
-                [RetrievalModel(folder.name, encoders)],
+                [RetrievalModel(arguments.output.resolve().name, encoders)],
                 arguments.data,
                 RetrievalSettings(),
                 splits=arguments.splits,

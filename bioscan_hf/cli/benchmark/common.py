@@ -137,10 +137,10 @@ def push(
         pull_request: Whether to open a pull request.
         console: Is told where the results are.
     """
-    from bioscan_hf.evaluation.benchmarks.paper import TASK_IDS, TASK_METRICS
+    from bioscan_hf.evaluation.benchmarks.paper import TASK_RESULTS
     from bioscan_hf.hub.results_push import push_results
 
     wanted = {column[1:] for table in tables for column in table.columns}
-    wanted |= {(task, metric) for task in TASK_IDS for metric in TASK_METRICS}
+    wanted |= TASK_RESULTS
     own = [r for r in results if r.model == encoder.name and (r.benchmark, r.metric) in wanted]
     console.print(f"Pushed: {push_results(own, repo_id, tasks=by_protocol, pull_request=pull_request)}")

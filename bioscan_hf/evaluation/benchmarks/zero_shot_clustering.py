@@ -163,6 +163,8 @@ def one_per_barcode(specimens: Dataset, *, seed: int = 0) -> NDArray[np.int64]:
 def with_modalities(specimens: Dataset, columns: Sequence[str]) -> NDArray[np.int64]:
     """Rows of the specimens that have all of some columns, such as `image` and `dna_barcode`."""
     present = np.ones(len(specimens), bool)
+    if not columns:
+        return np.flatnonzero(present)
     start = 0
     # In parts, for all images together may not fit into memory.
     for table in specimens.select_columns(list(columns)).with_format("arrow").iter(_ROWS_AT_A_TIME):
