@@ -69,25 +69,35 @@ def read_specimens(
         FileNotFoundError: If there is no such file.
         ValueError: If the file is not of a known kind, cannot be read, lacks the process id, the barcode or the image,
             or holds no specimens; or if a record is bad: too many or too few fields, a process id that is empty, not
-            ASCII or repeated, a barcode that is empty or has other letters, a broken number, a latitude or longitude
-            that is none, an unknown split. The message names file, line (row, in Parquet) and process id.
+            ASCII or repeated, a barcode that is empty (a Parquet file with images may have such) or has other letters,
+            a broken number, a latitude or longitude that is none, an unknown split. The message names file, line (row,
+            in Parquet) and process id.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No such file: '{path}'. Expected a FASTA, CSV, TSV or Parquet file of specimens.")
     _check_ending(path, (*FASTA_ENDINGS, *TABLE_ENDINGS))
     if ending(path) in FASTA_ENDINGS:
         names: Sequence[str] = FASTA_COLUMNS
-        batches = read_fasta(path)
+        batches, has_images = read_fasta(path), False
     else:
         names = column_names(path)
         columns = match_columns(names)
-        if "processid" not in columns or "dna_barcode" not in columns:
+        # Of specimens with images, some have no barcode yet.
+        has_images = ending(path) == ".parquet" and "image" in names
+        if "processid" not in columns or not (has_images or "dna_barcode" in columns):
             raise ValueError(f"'{path}' needs the columns 'processid' and 'dna_barcode'; found {names}.")
         batches = read_table(path, columns)
     if image and (ending(path) != ".parquet" or "image" not in names):
         raise ValueError(f"'{path}' has no images: `image=True` needs a Parquet file with the column 'image'.")
     unit = "row" if ending(path) == ".parquet" else "line"
-    table = check_records(batches, str(path), lambda place: f"{unit} {place}", on_error=on_error, skipped=skipped)
+    table = check_records(
+        batches,
+        str(path),
+        lambda place: f"{unit} {place}",
+        on_error=on_error,
+        barcode_needed=not has_images,
+        skipped=skipped,
+    )
     if not image:
         return table.select(COLUMN_NAMES)
     with named_in_errors(path):

@@ -336,3 +336,18 @@ def test_bad_splits_are_refused(text: str, message: str, tmp_path: Path) -> None
 def test_another_way_with_errors_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`on_error` must be one of \['raise', 'skip'\]; got 'ignore'"):
         read_specimens(write(tmp_path / "a.csv", CSV), on_error="ignore")  # type: ignore[arg-type]
+
+
+def test_specimens_with_images_may_lack_a_barcode(tmp_path: Path) -> None:
+    images = [{"bytes": b"not looked into", "path": None}] * 2
+    table = pa.table(
+        {"processid": ["A", "B"], "image": images, "dna_barcode": [None, "ACGT"], "species": ["a b", None]}
+    )
+    pq.write_table(table, tmp_path / "images.parquet")
+    read = read_specimens(tmp_path / "images.parquet", image=True)
+    assert read["dna_barcode"].to_pylist() == [None, "ACGT"] and read["image"].null_count == 0
+    pq.write_table(table.drop_columns("dna_barcode"), tmp_path / "without.parquet")
+    assert read_specimens(tmp_path / "without.parquet")["dna_barcode"].null_count == 2
+    pq.write_table(table.drop_columns("image"), tmp_path / "barcodes.parquet")
+    with pytest.raises(ValueError, match=r"row 1 .*the barcode is empty"):
+        read_specimens(tmp_path / "barcodes.parquet")
