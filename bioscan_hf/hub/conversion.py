@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData, snapshot_download
+from huggingface_hub import ModelCard, ModelCardData, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HFValidationError, HTTPError
 from transformers import PreTrainedConfig
 
@@ -74,6 +75,30 @@ def find_source(source: str) -> Source:
         name = f"{source}@{path.name[:12]}"
     weights = weights_in(path)
     return Source(path, f"{name}/{weights.name}", _sha256(weights))
+
+
+def find_file(source: str) -> Source:
+    """Find a checkpoint that is one file of many, on the disk or on the Hub.
+
+    Args:
+        source: A file; if there is none of that name, `REPO:PATH`, a file in a model repository.
+
+    Returns:
+        Where it lies, its name and its digest.
+
+    Raises:
+        OSError: If there is neither, or the Hub does not give it.
+    """
+    path = Path(source)
+    if path.is_file():
+        return Source(path, path.name, _sha256(path))
+    repo_id, _, name = source.partition(":")
+    if path.is_dir() or not name:
+        raise FileNotFoundError(f"'{source}' is no file; give a file, or REPO:PATH/IN/REPO for one on the Hub.")
+    with _hub_gives(source):
+        path = Path(hf_hub_download(repo_id, name))
+    commit = path.parents[len(PurePosixPath(name).parts) - 1].name
+    return Source(path, f"{repo_id}@{commit[:12]}/{name}", _sha256(path))
 
 
 def convert_to_folder(
@@ -175,15 +200,21 @@ def _pooling(config: PreTrainedConfig) -> str:
 
 
 def _download(repo_id: str) -> Path:
-    try:
+    with _hub_gives(repo_id):
         for weights in WEIGHT_FILES:
             folder = Path(snapshot_download(repo_id, allow_patterns=[CONFIG_FILE, weights]))
             if (folder / weights).exists():
                 break
+    return folder
+
+
+@contextmanager
+def _hub_gives(source: str) -> Iterator[None]:
+    try:
+        yield
     except (HTTPError, OSError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise FileNotFoundError(f"'{repo_id}' is no file or folder, and the Hub does not give it ({reason})") from error
-    return folder
+        raise FileNotFoundError(f"'{source}' is no file or folder, and the Hub does not give it ({reason})") from error
 
 
 def _sha256(path: Path) -> str:

@@ -17,7 +17,7 @@ from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from huggingface_hub.utils import get_session, validate_repo_id
 from safetensors import SafetensorError
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from bioscan_hf.data.whole_files import NO_SPACE
 from bioscan_hf.hub.sentence_transformers import save_sentence_transformers_files
@@ -39,7 +39,7 @@ T = TypeVar("T")
 def save_model(
     folder: Path,
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | ProcessorMixin,
     *,
     weights: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
@@ -51,7 +51,7 @@ def save_model(
     Args:
         folder: Where the files go; it must not hold another model.
         model: Model with `auto_map` in its configuration.
-        tokenizer: Its tokenizer.
+        tokenizer: Its tokenizer, or its processor.
         weights: Tensors by name that are written instead of the model's own, all of them.
 
     Raises:

@@ -14,14 +14,15 @@ from typer.testing import CliRunner
 
 from bioscan_hf.cli import train
 from bioscan_hf.cli.app import app
+from bioscan_hf.training.alignment_arguments import AlignmentArguments
 from bioscan_hf.training.arguments import FinetuningArguments, PretrainingArguments
-from tests.examples.made_data import write_table
+from tests.examples.made_data import write_image_table, write_table
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 PAGES = [path for pattern in ("*.py", "*.md", "*/*.yaml") for path in sorted(EXAMPLES.glob(pattern))]
 # With the lines that a backslash continues.
-COMMAND = re.compile(r"(?<![\w`-])bioscan (?:pretrain|finetune) (?:[^\n\\]*\\\n)*[^\n]*")
+COMMAND = re.compile(r"(?<![\w`-])bioscan (?:pretrain|finetune|align) (?:[^\n\\]*\\\n)*[^\n]*")
 
 
 @pytest.fixture
@@ -77,6 +78,35 @@ def test_fine_tuning_script_is_the_command_in_its_head(asked: list[Any], monkeyp
     expected: FinetuningArguments = lora("my-barcodebert", Path("my-classifier"))
     assert arguments_of(command, asked) == expected
     assert arguments_of([*command, "--merge-adapter"], asked) == replace(expected, merge_adapter=True)
+
+
+def test_aligning_script_is_the_command_in_its_head(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    (command,) = commands(EXAMPLES / "align_clibd_lora.py")
+    lora = script("align_clibd_lora.py", monkeypatch)["lora"]
+    expected: AlignmentArguments = lora("my-clibd", Path("my-clibd-lora"))
+    assert arguments_of(command, asked) == expected
+    (command,) = commands(EXAMPLES / "cross_modal_retrieval.py")
+    small_model = script("align_clibd_lora.py", monkeypatch)["small_model"]
+    assert arguments_of(command, asked) == small_model(Path("my-clibd"))
+
+
+def test_scripts_of_three_modalities_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = ["--data", write_image_table(tmp_path / "table.parquet")]
+
+    run_script("cross_modal_retrieval.py", monkeypatch, "--max-steps", "2", *data)
+    said = capsys.readouterr().out
+    assert re.search(r"The nearest of 94 barcodes is of the right family for [\d.]+% of 12 photographs", said)
+    assert "found.png shows 6 of them" in said and (tmp_path / "found.png").stat().st_size > 10_000
+
+    run_script("align_clibd_lora.py", monkeypatch, "--output", "my-clibd-lora", "--max-steps", "2", *data)
+    said = capsys.readouterr().out
+    assert "There is no model yet" not in said, "that of the other script is taken"
+    assert "image to DNA retrieval, family, seen species" in said
+    assert len(re.findall(r"^family \w+ \(\d+%\); it is ", said, re.MULTILINE)) == 6
+    assert (tmp_path / "my-clibd-lora" / "model.safetensors").exists()
 
 
 def test_scripts_run_one_after_the_other(

@@ -3,6 +3,7 @@
 import typer
 
 from bioscan_hf.cli.convert.barcodebert import barcodebert
+from bioscan_hf.cli.convert.clibd import clibd
 from bioscan_hf.cli.convert.onnx import onnx
 
 convert = typer.Typer(help="Convert models: from checkpoints of the reference code, and to ONNX.")
@@ -15,5 +16,5 @@ def show_help(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-for command in (barcodebert, onnx):
+for command in (barcodebert, clibd, onnx):
     convert.command()(command)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+from bioscan_hf.cli.convert.given import read_given
 
 if TYPE_CHECKING:
     from bioscan_hf.models.barcodebert.convert_barcodebert import Conversion
@@ -54,9 +55,10 @@ def barcodebert(
 
     from bioscan_hf.hub.conversion import check_is_new, convert_to_folder, find_source
     from bioscan_hf.hub.push import check_can_push, push_folder
+    from bioscan_hf.models.barcodebert.convert_config import check_given
 
     disable_progress_bar()
-    given = _given(config)
+    given = read_given(config, check_given)
     check_is_new(folder)
     if push_to_hub is not None:
         check_can_push(push_to_hub)
@@ -66,21 +68,6 @@ def barcodebert(
     console.print(f"Written to {folder}/")
     if push_to_hub is not None:
         console.print(f"Pushed: {push_folder(folder, push_to_hub, private=private)}")
-
-
-def _given(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    from bioscan_hf.models.barcodebert.convert_config import check_given
-
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"'{path}' is no JSON file ({error}).") from error
-    if not isinstance(given, dict):
-        raise ValueError(f"""'{path}' must hold a JSON object, as {{"num_attention_heads": 4}}.""")
-    check_given(given)
-    return given
 
 
 def _show(conversion: Conversion, console: Console) -> None:

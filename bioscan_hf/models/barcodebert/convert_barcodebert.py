@@ -19,12 +19,11 @@ from bioscan_hf.models.barcodebert.modeling_barcodebert import (
     BarcodeBertForSequenceClassification,
     BarcodeBertModel,
 )
+from bioscan_hf.models.exact_loading import listed, load_exactly, without_ddp
 from bioscan_hf.models.legacy_checkpoints import checked_tensors, read_checkpoint
 
 CONFIG_FILE, WEIGHT_FILES = "config.json", ("model.safetensors", "pytorch_model.bin")
-_DDP = "module."
 _DECODER = "the decoder, which BarcodeMAE drops after pretraining, and second names of its tensors"
-_LISTED = 6
 
 
 @dataclass(frozen=True)
@@ -178,8 +177,7 @@ def _read_folder(folder: Path) -> dict[str, Any]:
 
 
 def _convert(tensors: dict[str, torch.Tensor], content: Mapping[str, Any], given: dict[str, Any]) -> Conversion:
-    if all(name.startswith(_DDP) for name in tensors):
-        tensors = {name.removeprefix(_DDP): tensor for name, tensor in tensors.items()}
+    tensors = without_ddp(tensors)
     layout = _layout(tensors)
     encoder, head, left_out = _sorted_out(tensors, layout)
     classes = layout.model is BarcodeBertForSequenceClassification
@@ -199,14 +197,15 @@ def _convert(tensors: dict[str, torch.Tensor], content: Mapping[str, Any], given
         _name_classes(found, head)
     prefix = "" if model_class is BarcodeBertModel else "bert."
     weights = {**{prefix + name: tensor for name, tensor in encoder.items()}, **head}
-    return Conversion(_load(model_class, found.fields, weights), layout.name, found, left_out, layout.mae)
+    model = load_exactly(model_class, BarcodeBertConfig(**found.fields), weights, "a BarcodeBERT")
+    return Conversion(model, layout.name, found, left_out, layout.mae)
 
 
 def _layout(tensors: Mapping[str, torch.Tensor]) -> _Layout:
     for layout in _LAYOUTS:
         if all(any(name.startswith(mark) for name in tensors) for mark in layout.marks):
             return layout
-    raise ValueError(f"its tensors are not named as those of a BarcodeBERT: {_listed(tensors)}")
+    raise ValueError(f"its tensors are not named as those of a BarcodeBERT: {listed(tensors)}")
 
 
 def _sorted_out(
@@ -228,7 +227,7 @@ def _sorted_out(
         surplus = [name for name in surplus if name != "cls.predictions.bias"]
         _complete_head(head, tensors)
     if surplus:
-        raise ValueError(f"it has tensors that a BarcodeBERT does not have: {_listed(surplus)}")
+        raise ValueError(f"it has tensors that a BarcodeBERT does not have: {listed(surplus)}")
     return encoder, head, list(dict.fromkeys(left_out))
 
 
@@ -263,29 +262,7 @@ def _name_classes(found: Described, head: Mapping[str, torch.Tensor]) -> None:
     found.fields["label2id"] = {name: int(i) for i, name in names.items()}
 
 
-def _load(model_class: type[PreTrainedModel], fields: dict[str, Any], weights: dict[str, torch.Tensor]) -> Any:
-    config = BarcodeBertConfig(**fields)
-    with torch.device("meta"):
-        expected = {name: tensor.shape for name, tensor in model_class(config).state_dict().items()}
-    if missing := sorted(expected.keys() - weights.keys()):
-        raise ValueError(f"tensors are missing in it: {_listed(missing)}")
-    if surplus := sorted(weights.keys() - expected.keys()):
-        raise ValueError(f"it has tensors that a BarcodeBERT does not have: {_listed(surplus)}")
-    for name, tensor in weights.items():
-        if tensor.shape != expected[name]:
-            raise ValueError(f"`{name}` must have the shape {tuple(expected[name])}; got {tuple(tensor.shape)}")
-        if not tensor.is_floating_point():
-            raise ValueError(f"`{name}` must hold floating point numbers; got {tensor.dtype}")
-    return model_class.from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32)
-
-
 def _plain(mapping: object) -> dict[str, Any]:
     """Settings in a checkpoint: its numbers and words."""
     items = mapping.items() if isinstance(mapping, Mapping) else ()
     return {name: value for name, value in items if isinstance(value, str | int | float)}
-
-
-def _listed(names: Any) -> str:
-    names = list(names)
-    rest = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + rest
