@@ -35,10 +35,12 @@ from bioscan_hf.models.clibd.modeling_clibd import ClibdForImageClassification, 
 from bioscan_hf.models.clibd.processing_clibd import ClibdProcessor
 
 if TYPE_CHECKING:
+    from bioscan_hf.data.augmentation import ImageAugmentation
     from bioscan_hf.data.builder import Bioscan5M
     from bioscan_hf.data.images import ImageBatches
     from bioscan_hf.data.labels import Labels
     from bioscan_hf.data.loading import load_dataset, load_labels
+    from bioscan_hf.data.multimodal import SpecimenCollator
     from bioscan_hf.data.pixels import normalise
     from bioscan_hf.data.selection import select_split
     from bioscan_hf.data.specimens import load_specimens
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from bioscan_hf.evaluation.clustering.settings import Clustering
     from bioscan_hf.evaluation.embeddings import Embeddings, embed
     from bioscan_hf.evaluation.encoders.barcodebert import BarcodeBertEncoder
+    from bioscan_hf.evaluation.encoders.clibd import load_clibd
     from bioscan_hf.evaluation.encoders.hub import HubEncoder
     from bioscan_hf.evaluation.encoders.image_loading import load_image_encoder
     from bioscan_hf.evaluation.encoders.images import ImageEncoder
@@ -89,7 +92,10 @@ _HOMES = {
     "PixelEncoder": "evaluation.encoders.pixels",
     "load_image_encoder": "evaluation.encoders.image_loading",
     "Precomputed": "evaluation.encoders.precomputed",
+    "ImageAugmentation": "data.augmentation",
     "ImageBatches": "data.images",
+    "SpecimenCollator": "data.multimodal",
+    "load_clibd": "evaluation.encoders.clibd",
     "Labels": "data.labels",
     "TaxonTree": "data.taxon_tree",
     "load_classifier": "training.lora",
@@ -120,6 +126,7 @@ __all__ = [
     "Clustering",
     "Embeddings",
     "HubEncoder",
+    "ImageAugmentation",
     "ImageBatches",
     "ImageEncoder",
     "KmerCounts",
@@ -127,12 +134,14 @@ __all__ = [
     "Labels",
     "PixelEncoder",
     "Precomputed",
+    "SpecimenCollator",
     "TaxonTree",
     "build_tokenizer",
     "cluster",
     "embed",
     "embed_to_parquet",
     "load_classifier",
+    "load_clibd",
     "load_dataset",
     "load_encoder",
     "load_image_encoder",
