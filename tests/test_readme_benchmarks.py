@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bioscan_hf.evaluation.benchmarks import retrieval_tables
 from bioscan_hf.evaluation.benchmarks.barcode_classification import ClassificationSettings
 from bioscan_hf.evaluation.benchmarks.barcode_run import main_table
 from bioscan_hf.evaluation.benchmarks.clustering_run import main_tables
@@ -20,8 +21,11 @@ FOLDERS = sorted(path.name for path in PAGES.iterdir() if path.is_dir())
 def lines(name: str) -> list[str]:
     """Lines of the main tables."""
     results = read_results(PAGES / name / "results.json")
-    settings = ClassificationSettings()
-    tables = [main_table(settings)] if name.startswith("barcode") else main_tables(results)
+    if name.startswith("retrieval"):
+        tables = retrieval_tables.main_tables(results)
+    else:
+        settings = ClassificationSettings()
+        tables = [main_table(settings)] if name.startswith("barcode") else main_tables(results)
     return [line for table in tables for line in table_markdown(results, table)]
 
 

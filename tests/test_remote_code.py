@@ -29,7 +29,7 @@ from tests.tiny import TINY_MODELS
 MODELS = Path(__file__).parents[1] / "bioscan_hf" / "models"
 FILES = sorted(path for path in MODELS.glob("*/*_*.py") if not path.name.startswith(("__", "convert_")))
 # What a user who has only transformers and torch can import.
-ALLOWED = {"transformers", "torch", "numpy", "huggingface_hub", "tokenizers"} | sys.stdlib_module_names
+ALLOWED = {"transformers", "torch", "numpy", "huggingface_hub", "tokenizers", "PIL"} | sys.stdlib_module_names
 # The expressions of transformers/dynamic_module_utils.py (5.23.0).
 LOOKS_RELATIVE = re.compile(r"^\s*(?:from\s+\.(\S+)\s+import|import\s+\.(\S+)\s*$)", re.MULTILINE)
 LOAD = """

@@ -70,8 +70,9 @@ def _align(arguments: AlignmentArguments) -> None:
     clibd-lora` that with adapters. Output, resuming and several processes are as in `bioscan pretrain`; the folder
     holds the model, and a report of benchmark 3.
 
-    Example: bioscan align --data sample --image-model new:tiny --text-model new:tiny --projection-dim 128
-    --batch-size 64 --max-steps 200 --learning-rate 1e-3 --no-scale-learning-rate --output my-clibd
+    Example: bioscan align --data sample --require image --image-model new:tiny --text-model new:tiny
+    --projection-dim 128 --batch-size 64 --max-steps 120 --learning-rate 1e-3 --no-scale-learning-rate
+    --output my-clibd
     """
     from bioscan_hf.training.contrastive import alignment_task
 

@@ -173,7 +173,7 @@ def test_folder_holds_a_model_and_no_pickle(tmp_path: Path, text_tokenizer: str)
     assert names == {
         *("README.md", "config.json", "model.safetensors", "processor_config.json", "tokenizer.json"),
         *("tokenizer_config.json", "dna_tokenizer", "configuration_clibd.py", "loss_clibd.py", "modeling_clibd.py"),
-        "processing_clibd.py",
+        *("processing_clibd.py", "similarities_clibd.py", "targets_clibd.py", "towers_clibd.py"),
     }
     assert str(tmp_path) not in "".join(path.read_text() for path in (tmp_path / "model").rglob("*.json"))
 

@@ -76,7 +76,7 @@ class ClibdConfig(PreTrainedConfig):
         logit_scale_max: Bound of the factor, OpenAI's 100; None for none.
         logit_bias_init_value: What is added to scaled cosines at first, for the loss `sigmoid` (SigLIP's -10).
         loss_type: `info_nce` (CLIP's) or `sigmoid` (SigLIP's, Zhai et al. 2023, arXiv 2303.15343).
-        loss_targets: Which specimens of a batch are each other's positives; see `loss_clibd.pair_targets`.
+        loss_targets: Which specimens of a batch are each other's positives; see `targets_clibd.pair_targets`.
         loss_pairs: Pairs of modalities whose losses are averaged, such as `["image-dna"]`; all that there are if not
             given. ImageBind's way is to name those with one modality.
         hierarchy_weight: Share of the targets that goes to relatives, with `loss_targets="hierarchical"`.

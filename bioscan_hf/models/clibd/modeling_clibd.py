@@ -1,6 +1,6 @@
 """CLIBD: one embedding space for images, DNA barcodes and taxonomy text."""
 
-import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,22 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModel, BertModel, PreTrainedModel
+from transformers import BertModel, PreTrainedModel, ViTModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 from transformers.models.bert.modeling_bert import BertPredictionHeadTransform
 from transformers.utils import ModelOutput, can_return_tuple
 
-from .configuration_clibd import MODALITIES, ClibdConfig, ClibdDnaConfig
+from .configuration_clibd import MODALITIES, ClibdConfig
 from .loss_clibd import alignment_loss
+from .towers_clibd import dna_tower, fold, new_tower
 
-# What the tower for DNA takes over from a BarcodeBERT.
-_BARCODEBERT_FIELDS = (
-    *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act"),
-    *("hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size"),
-    *("initializer_range", "layer_norm_eps", "pad_token_id", "kmer_size", "max_nucleotides", "vocabulary"),
-    *("cls_token_id", "unknown_token_id", "attend_to_padding", "reading_frames"),
-)
+_TAXA_AT_ONCE = 256
 _CONFIGS = {"image": "vision_config", "dna": "dna_config", "text": "text_config"}
 
 
@@ -60,8 +55,14 @@ class LogitScale(nn.Module):
         self.bias = nn.Parameter(bias) if config.loss_type == "sigmoid" else None
 
     def forward(self) -> torch.Tensor:
-        """The factor, a scalar of at most `largest`."""
-        return self.log_scale.exp().clamp(max=self.largest)
+        """The factor, a scalar of at most `largest`, in float32."""
+        if self.largest is None:
+            return self.log_scale.float().exp()
+        bound = math.log(self.largest)
+        if self.training:
+            # As OpenAI's CLIP: beyond the bound, it would get no gradient any more and never come back.
+            self.log_scale.data.clamp_(max=bound)
+        return self.log_scale.float().clamp(max=bound).exp()
 
 
 class ClibdPreTrainedModel(PreTrainedModel):
@@ -106,6 +107,9 @@ class ClibdModel(ClibdPreTrainedModel):
         loss_tile: See `loss_clibd.alignment_loss`; likewise.
     """
 
+    # Those of a classifier are not needed here, and no reason to warn.
+    _keys_to_ignore_on_load_unexpected = [r"^taxa_embeds$"]  # noqa: RUF012 (the base class has it so)
+
     def __init__(self, config: ClibdConfig, towers: Mapping[str, PreTrainedModel] | None = None) -> None:
         """Make a model.
 
@@ -121,7 +125,7 @@ class ClibdModel(ClibdPreTrainedModel):
         towers = towers or {}
         if "image" in config.modalities:
             vision: Any = config.vision_config
-            self.vision_model = towers.get("image") or _new_tower(vision)
+            self.vision_model = towers.get("image") or new_tower(vision, pooler=config.vision_pooling == "pooler")
             self.vision_projection = nn.Linear(vision.hidden_size, config.projection_dim)
         if "dna" in config.modalities:
             dna: Any = config.dna_config
@@ -132,7 +136,7 @@ class ClibdModel(ClibdPreTrainedModel):
                 self.dna_projection = nn.Linear(dna.hidden_size, config.projection_dim)
         if "text" in config.modalities:
             text: Any = config.text_config
-            self.text_model = towers.get("text") or _new_tower(text)
+            self.text_model = towers.get("text") or new_tower(text)
             self.text_projection = nn.Linear(text.hidden_size, config.projection_dim)
         self.logit_scale = LogitScale(config)
         self.post_init()
@@ -156,7 +160,8 @@ class ClibdModel(ClibdPreTrainedModel):
             **fields: Fields of `ClibdConfig`.
 
         Returns:
-            The model; it holds the towers themselves, no copies.
+            The model, in evaluation mode; it holds the towers themselves, no copies. The poolers of BERT and ViT,
+            layers after the last hidden state, are taken off if they are not used.
 
         Raises:
             ValueError: If there are fewer than two towers, `dna` is no BarcodeBERT, or fields do not fit.
@@ -164,13 +169,26 @@ class ClibdModel(ClibdPreTrainedModel):
         towers = {name: tower for name, tower in zip(MODALITIES, (image, dna, text), strict=True) if tower is not None}
         norm = None
         if dna is not None:
-            towers["dna"], norm = _dna_tower(dna)
+            towers["dna"], norm = dna_tower(dna)
         configs: dict[str, Any] = {_CONFIGS[name]: tower.config for name, tower in towers.items()}
+        attention = {name: own._attn_implementation for name, own in configs.items()}
         config = ClibdConfig(modalities=list(towers), **configs, **fields)
+        # A new configuration forgets that of its parts, and a tower without one would not read attention masks.
+        config._attn_implementation = attention
+        for name, tower in towers.items():
+            if isinstance(tower, BertModel | ViTModel) and not (name == "image" and config.vision_pooling == "pooler"):
+                # They would be parameters without gradient, and unknown to the model that loads this one.
+                tower.pooler = None
         model = cls(config, towers)
-        if norm is not None and isinstance(model.dna_projection, nn.Linear) and config.dna_head == "linear":
-            _fold(norm, model.dna_projection)
-        return model
+        if norm is not None:
+            first = model.dna_transform.dense if config.dna_head == "mlm" else model.dna_projection
+            if not isinstance(first, nn.Linear):
+                raise ValueError(
+                    "The `embedding_norm` of this BarcodeBERT needs a layer that takes it over; got `dna_head='none'`. "
+                    "Use 'linear' or 'mlm'."
+                )
+            fold(norm, first)
+        return model.eval()
 
     @can_return_tuple
     def get_image_features(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
@@ -222,9 +240,9 @@ class ClibdModel(ClibdPreTrainedModel):
                 f"Barcodes must have at most {config.max_position_embeddings} tokens; got {input_ids.shape[1]}. "
                 "Tokenize with `truncation=True`."
             )
+        if config.attend_to_padding or self.config.dna_pooling == "mean":
+            input_ids, attention_mask = _padded(input_ids, attention_mask, config.max_tokens, config.unknown_token_id)
         if config.attend_to_padding:
-            missing = max(config.max_tokens - input_ids.shape[1], 0)
-            input_ids = nn.functional.pad(input_ids, (0, missing), value=config.unknown_token_id)
             attention_mask = None
         kwargs["return_dict"] = True
         outputs = self.dna_model(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
@@ -236,7 +254,8 @@ class ClibdModel(ClibdPreTrainedModel):
             projected: torch.Tensor = self.dna_projection(self.dna_transform(_pooled(hidden, attention_mask, pooling)))
             return projected
         tokens = self.dna_projection(self.dna_transform(hidden))
-        return _pooled(tokens.softmax(dim=-1) if pooling == "head_softmax_mean" else tokens, attention_mask, "mean")
+        shares = tokens.softmax(dim=-1) if pooling == "head_softmax_mean" else tokens
+        return _pooled(shares, attention_mask, "masked_mean")
 
     @can_return_tuple
     def get_text_features(
@@ -256,6 +275,9 @@ class ClibdModel(ClibdPreTrainedModel):
             ValueError: If the model has no tower for text.
         """
         self._check("text")
+        if self.config.text_pooling == "mean":
+            fill = getattr(self.config.text_config, "pad_token_id", None) or 0
+            input_ids, attention_mask = _padded(input_ids, attention_mask, self.config.text_tokens, fill)
         kwargs["return_dict"] = True
         outputs = self.text_model(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
         pooled = _pooled(outputs.last_hidden_state, attention_mask, self.config.text_pooling)
@@ -434,8 +456,10 @@ class ClibdForImageClassification(ClibdPreTrainedModel):
             processor: The `ClibdProcessor` of the model.
 
         Raises:
-            ValueError: If there are no names, a name is there twice, or a text is empty.
+            ValueError: If the model has no tower for text, there are no names, a name is there twice, or a text is
+                empty.
         """
+        self.clibd._check("text")
         texts = dict(taxa) if isinstance(taxa, Mapping) else {name: name for name in taxa}
         if not texts or (empty := [name for name, text in texts.items() if not text.strip()]):
             raise ValueError(
@@ -445,12 +469,13 @@ class ClibdForImageClassification(ClibdPreTrainedModel):
             names = list(taxa)
             repeated = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"Taxa must differ from each other; {repeated[:3]} are there more than once.")
+        inputs = processor(text=list(texts.values()), return_tensors="pt", padding=True).to(self.device)
+        parts = zip(*(inputs[name].split(_TAXA_AT_ONCE) for name in ("input_ids", "attention_mask")), strict=True)
         training = self.training
         self.eval()
-        inputs = processor(text=list(texts.values()), return_tensors="pt", padding=True).to(self.device)
-        features = self.clibd.get_text_features(inputs["input_ids"], inputs["attention_mask"]).pooler_output
+        features = torch.cat([self.clibd.get_text_features(*part).pooler_output for part in parts])
         self.train(training)
-        self.taxa_embeds = nn.functional.normalize(features, dim=-1)
+        self.taxa_embeds = nn.functional.normalize(features.float(), dim=-1).to(features.dtype)
         self.config.taxa = list(texts)
         self.config.id2label = dict(enumerate(texts))
         self.config.label2id = {name: i for i, name in enumerate(texts)}
@@ -479,8 +504,9 @@ class ClibdForImageClassification(ClibdPreTrainedModel):
         Raises:
             ValueError: If there are no taxa yet, or no specimens.
         """
-        if not len(self.taxa_embeds):
-            raise ValueError("There are no taxa to choose from: call `set_taxa` first.")
+        # Zeros: names came with the configuration, but no embeddings with the weights.
+        if not self.taxa_embeds.any():
+            raise ValueError("There are no embeddings of taxa to choose from: call `set_taxa` first.")
         outputs = self.clibd(pixel_values, dna_input_ids, dna_attention_mask, return_loss=False)
         embeds = [own for own in (outputs.image_embeds, outputs.dna_embeds) if own is not None]
         mean = nn.functional.normalize(torch.stack(embeds).mean(dim=0), dim=-1)
@@ -492,39 +518,6 @@ class ClibdForImageClassification(ClibdPreTrainedModel):
         return ImageClassifierOutput(loss=loss, logits=logits)
 
 
-def _new_tower(config: Any) -> PreTrainedModel:
-    """A tower of a given kind; poolers that are not used would be parameters without gradient."""
-    model_class: Any = AutoModel._model_mapping[type(config)]
-    options = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(model_class).parameters else {}
-    tower: PreTrainedModel = AutoModel.from_config(config, **options)
-    return tower
-
-
-def _dna_tower(model: PreTrainedModel) -> tuple[PreTrainedModel, nn.Module | None]:
-    """The encoder of a BarcodeBERT as a plain BERT, and the affine map of its embedding, if it has one."""
-    source: Any = model.config
-    if source.model_type != "barcodebert":
-        raise ValueError(f"The tower for DNA must be a BarcodeBERT; got a model of the type {source.model_type!r}.")
-    config = ClibdDnaConfig(**{name: getattr(source, name) for name in _BARCODEBERT_FIELDS})
-    encoder: Any = model.base_model
-    config._attn_implementation = source._attn_implementation
-    tower = BertModel(config, add_pooling_layer=False)
-    tower.embeddings, tower.encoder = encoder.embeddings, encoder.encoder
-    norm = encoder.embedding_norm
-    return tower.to(encoder.device), None if isinstance(norm, nn.Identity) else norm
-
-
-@torch.no_grad()
-def _fold(norm: nn.Module, projection: nn.Linear) -> None:
-    """Put an affine map before a projection into it."""
-    norm = norm.eval()
-    width = projection.in_features
-    shift = norm(torch.zeros(1, width, device=projection.weight.device))
-    matrix = norm(torch.eye(width, device=projection.weight.device)) - shift  # rows: what becomes of each unit vector
-    projection.bias.add_(projection.weight @ shift[0])
-    projection.weight.copy_(projection.weight @ matrix.T)
-
-
 def _features(outputs: Any, embedding: torch.Tensor) -> BaseModelOutputWithPooling:
     return BaseModelOutputWithPooling(
         last_hidden_state=outputs.last_hidden_state,
@@ -532,6 +525,15 @@ def _features(outputs: Any, embedding: torch.Tensor) -> BaseModelOutputWithPooli
         hidden_states=outputs.hidden_states,
         attentions=outputs.attentions,
     )
+
+
+def _padded(
+    input_ids: torch.Tensor, attention_mask: torch.Tensor | None, width: int, fill: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where padding counts, it is as much in every batch, so that an embedding does not depend on the others."""
+    missing = max(width - input_ids.shape[1], 0)
+    mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    return nn.functional.pad(input_ids, (0, missing), value=fill), nn.functional.pad(mask, (0, missing))
 
 
 def _pooled(hidden: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Inputs of CLIBD: images, barcodes and texts to tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,8 @@ class ClibdProcessor(ProcessorMixin):
     def __call__(
         self,
         images: Any = None,
-        text: str | Sequence[str] | None = None,
-        dna: str | Sequence[str] | None = None,
+        text: str | Iterable[str] | None = None,
+        dna: str | Iterable[str] | None = None,
         *,
         return_tensors: str = "pt",
         padding: bool | str = True,
@@ -49,9 +49,9 @@ class ClibdProcessor(ProcessorMixin):
         """Make inputs.
 
         Args:
-            images: A PIL image or an array (height, width, 3) uint8, or a list of such.
-            text: A text, or a list.
-            dna: A barcode, or a list; letters as they are.
+            images: A PIL image or an array (height, width, 3) uint8; or a list, column or array of such.
+            text: A text, or a list or column.
+            dna: A barcode, or a list or column; letters as they are.
             return_tensors: `pt` or `np`.
             padding: Of texts and barcodes, as tokenizers take it.
             **kwargs: Further arguments of the image processor.
@@ -66,7 +66,8 @@ class ClibdProcessor(ProcessorMixin):
             raise ValueError("Expected `images`, `text` or `dna`; got nothing.")
         found: dict[str, Any] = {}
         if images is not None:
-            listed = list(images) if isinstance(images, list | tuple) else [images]
+            single = isinstance(images, np.ndarray) and images.ndim < 4
+            listed = [images] if single else _listed(images)
             if not listed:
                 raise ValueError("Expected at least one image; got an empty list.")
             pixels = [to_rgb(image, place) for place, image in enumerate(listed)]
@@ -74,7 +75,7 @@ class ClibdProcessor(ProcessorMixin):
         for name, tokenizer, given in (("", self.tokenizer, text), ("dna_", self.dna_tokenizer, dna)):
             if given is None:
                 continue
-            words = [given] if isinstance(given, str) else list(given)
+            words = _listed(given)
             if not words or not all(isinstance(word, str) and word.strip() for word in words):
                 raise ValueError(
                     f"`{'dna' if name else 'text'}` must be one or more texts that are not empty; got {words[:3]!r}. "
@@ -98,7 +99,8 @@ def to_rgb(image: Any, place: int = 0) -> Image.Image:
     if isinstance(image, np.ndarray):
         if image.dtype == np.uint16:
             image = (image >> 8).astype(np.uint8)
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
+        fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
+        if image.dtype != np.uint8 or not fits or not image.size:
             raise ValueError(
                 f"Image {place} must be a PIL image, or an array (height, width, 3) uint8; got {image.dtype} "
                 f"{image.shape}."
@@ -113,6 +115,10 @@ def to_rgb(image: Any, place: int = 0) -> Image.Image:
     elif image.mode == "F":
         raise ValueError(f"Image {place} has values in floating point, whose range is not known; save it with 8 bits.")
     return image.convert("RGB")
+
+
+def _listed(given: Any) -> list[Any]:
+    return [given] if isinstance(given, str | bytes) or not isinstance(given, Iterable) else list(given)
 
 
 ClibdProcessor.register_for_auto_class()
