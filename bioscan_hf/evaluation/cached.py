@@ -30,7 +30,7 @@ def default_cache() -> Path:
 
 
 def embed_cached(
-    encoder: Encoder, specimens: Dataset, cache: Path, *, data_revision: str, report: Report | None = None
+    encoder: Encoder, specimens: Dataset, cache: Path | None, *, data_revision: str, report: Report | None = None
 ) -> NDArray[np.float32]:
     """Embed specimens, or look up what was computed for them before.
 
@@ -41,7 +41,7 @@ def embed_cached(
     Args:
         encoder: The encoder.
         specimens: N specimens with `processid` and what the encoder needs.
-        cache: Folder.
+        cache: Folder; None for none, and then nothing is kept.
         data_revision: Of the data, which says whether images are the same.
         report: As for `Encoder.embed`.
 
@@ -52,6 +52,8 @@ def embed_cached(
         ValueError: As `Encoder.embed`.
         OSError: If the cache cannot be written.
     """
+    if cache is None:
+        return encoder.embed(specimens, report=report)
     if isinstance(encoder, BarcodeEncoder):
         if encoder.revision is None:
             return encoder.embed(specimens, report=report)

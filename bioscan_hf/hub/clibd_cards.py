@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from typing import Any
@@ -29,6 +28,7 @@ def clibd_card(
     title: str,
     version: str,
     compared: int,
+    chance: float | None,
     example_text: str,
     simulated: bool,
     report: str | None = None,
@@ -48,6 +48,7 @@ def clibd_card(
         title: Name of the model.
         version: Version of this package.
         compared: Specimens that were compared with each other in training.
+        chance: Loss of a model that knows nothing, in nats; None if nobody knows.
         example_text: A caption in the form of the training.
         simulated: Whether the specimens are, which the card then says.
         report: Folder with the page of benchmark 3, in the model's folder.
@@ -92,5 +93,5 @@ def clibd_card(
             compared=f"{compared:,}",
             example_text=example_text,
             simulated=simulated,
-            **training_fields(training, chance=math.log(compared)),
+            **training_fields(training, chance=chance),
         )

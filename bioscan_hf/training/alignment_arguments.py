@@ -10,7 +10,6 @@ from bioscan_hf.models.pretrained import DEFAULT_ENCODER
 from bioscan_hf.training.arguments import DataArguments, OutputArguments, TrainingArguments
 from bioscan_hf.training.settings import setting
 
-# A rank-4 adapter on query and value takes a larger rate (bioscan-ml/clibd, `lora_*` configurations, 1e-3 at 500).
 _TOWERS = {
     "image": "Folder or repository of a vision model, or new:NAME for a new ViT (NAME: tiny, small, base).",
     "dna": f"Folder or repository of a BarcodeBERT, `{DEFAULT_ENCODER}`, or new:NAME for a new one.",
@@ -47,7 +46,8 @@ class AlignmentArguments(TrainingArguments, DataArguments, OutputArguments):
     dna_model: str = setting(_TOWERS["dna"], DEFAULT_ENCODER)
     text_model: str = setting(_TOWERS["text"], "prajjwal1/bert-small")
     modalities: str = setting("Two or three of image, dna and text.", "image,dna,text")
-    projection_dim: int = setting("Width of the embedding space.", 768, minimum=1)
+    projection_dim: int = setting("Width of the embedding space; a --model has its own.", 768, minimum=1)
+    # Adapters take a larger rate: 1e-3 in the reference (bioscan-ml/clibd, `lora_*` configurations).
     method: Literal["full", "lora"] = setting(
         "Train everything, or adapters on query and value, the projections and the temperature.", "full"
     )
@@ -66,15 +66,17 @@ class AlignmentArguments(TrainingArguments, DataArguments, OutputArguments):
     )
     loss_pairs: str | None = setting("Pairs that are compared, such as image-dna,dna-text; by default all.", None)
     hierarchy_weight: float = setting("Share of the relatives, with hierarchical.", 0.1, minimum=0, below=1)
-    temperature: float = setting("Cosines are divided by it, at first.", 0.07, above=0)
-    learn_temperature: bool = setting("Train the temperature, too.", True)
+    temperature: float = setting("Cosines are divided by it, at first; a --model has its own.", 0.07, above=0)
+    learn_temperature: bool = setting("Train the temperature, too, and the bias of the loss sigmoid.", True)
     image_size: int | None = setting(
-        "Height and width of images in pixels; by default what the tower takes. The shorter side is scaled to 8/7 of "
-        "it, and a part is cropped.",
+        "Height and width of images in pixels; by default what the tower or the --model takes. The shorter side is "
+        "scaled to 8/7 of it, and a part is cropped.",
         None,
         minimum=8,
     )
-    normalise_images: bool = setting("Normalise images as the tower was trained; the reference did not.", True)
+    normalise_images: bool = setting(
+        "Normalise images as the tower was trained; the reference did not. A --model goes on as it was trained.", True
+    )
     augment: bool = setting("Crop, flip and rotate images at random in training.", True)
     min_crop: float = setting("Smallest part of an image that is cropped.", 0.08, above=0, maximum=1)
     rotation: float = setting("Largest angle of rotation, degrees.", 45.0, minimum=0, maximum=180)
@@ -88,6 +90,8 @@ class AlignmentArguments(TrainingArguments, DataArguments, OutputArguments):
     caption_dropout: float = setting("Chance that a text ends at a rank drawn at random.", 0.0, minimum=0, maximum=1)
     require: str | None = setting("Modalities that a specimen must have; by default any two.", None)
     eval_pairs: str = setting("What finds what in the evaluations during training.", "image-dna,image-image,dna-dna")
+    eval_split: str | None = setting("Not for alignments, which are evaluated as --eval-pairs says.", None)
+    max_eval_samples: int | None = setting("Evaluate with so many queries, drawn at random.", None, minimum=1)
     max_test_samples: int | None = setting(
         "Specimens of each split for the final benchmark, drawn at random; all if not given.", None, minimum=1
     )
@@ -113,10 +117,31 @@ class AlignmentArguments(TrainingArguments, DataArguments, OutputArguments):
                 raise ValueError(f"`{name}` must be among the modalities {self.modality_names}; got {given}.")
         if len(self.modality_names) < 2:
             raise ValueError(f"`modalities` must be two or three of {list(MODALITIES)}; got {self.modalities!r}.")
+        self._check_pairs()
+        if self.eval_split is not None:
+            raise ValueError(
+                "`eval_split` is not for alignments, which are evaluated by retrieval: queries are of the splits val "
+                "and val_unseen, keys of train and key_unseen. Leave it out."
+            )
         if set(self.frozen_names) == set(self.modality_names) and self.method == "lora":
             raise ValueError("With all towers frozen there is nothing for adapters; leave `method` out.")
         if self.min_crop != 0.08 and not self.augment:
             raise ValueError("`min_crop` is for `augment`, which is off.")
+
+    def _check_pairs(self) -> None:
+        """Each modality must be compared with another one: its tower would learn nothing."""
+        names, pairs = self.modality_names, self.pair_names
+        if pairs is None:
+            return
+        for pair in pairs:
+            if len(set(pair.split("-"))) != 2 or not set(pair.split("-")) <= set(names):
+                raise ValueError(f"`loss_pairs` must name pairs of {names}, as image-dna; got {pair!r}.")
+        alone = set(names).difference(*(pair.split("-") for pair in pairs))
+        if alone:
+            raise ValueError(
+                f"`loss_pairs` compares {' and '.join(sorted(alone))} with nothing; name a pair, or leave it out of "
+                f"`modalities`. Got {self.loss_pairs!r}."
+            )
 
     @property
     def modality_names(self) -> list[str]:

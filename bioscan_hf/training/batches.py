@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -107,14 +107,14 @@ class MapBatches:
 
     def start(self, step: int) -> Iterator[Batch]:
         """See `Batches`."""
-        loader: DataLoader[Batch] = DataLoader(
+        loader: DataLoader[Batch | ValueError] = DataLoader(
             _Rows(self.dataset, self.seed),  # type: ignore[arg-type]
             batch_sampler=_Order(self, step),
             collate_fn=_Collated(self.collate),  # type: ignore[arg-type]
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
         )
-        return iter(loader)
+        return _raising(loader)
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,23 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Collated:
+    """Makes batches; of a bad specimen the error, which torch would bury in the traceback of its worker."""
+
     collate: Collate
 
-    def __call__(self, fetched: tuple[Rows, list[int]]) -> Batch:
+    def __call__(self, fetched: tuple[Rows, list[int]]) -> Batch | ValueError:
         rows, seeds = fetched
-        return Batch(self.collate(rows, seeds), list(rows[PROCESSID]))
+        try:
+            return Batch(self.collate(rows, seeds), list(rows[PROCESSID]))
+        except ValueError as error:
+            return error
+
+
+def _raising(batches: Iterable[Batch | ValueError]) -> Iterator[Batch]:
+    for batch in batches:
+        if isinstance(batch, ValueError):
+            raise batch
+        yield batch
 
 
 class StreamBatches:
@@ -199,14 +211,14 @@ class StreamBatches:
         """
         stream = _Stream(self, step * self.place.accumulation)
         workers = int(self.worker)
-        return iter(DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available()))
+        return _raising(DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available()))
 
 
-class _Stream(TorchIterableDataset[Batch]):
+class _Stream(TorchIterableDataset[Batch | ValueError]):
     def __init__(self, batches: StreamBatches, skipped: int) -> None:
         self.batches, self.skipped = batches, skipped
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | ValueError]:
         place, collated = self.batches.place, _Collated(self.batches.collate)
         number = 0
         for epoch in itertools.count():
@@ -219,7 +231,7 @@ class _Stream(TorchIterableDataset[Batch]):
                     yield collated((rows, seeds))
                 number += 1
             if number == before:
-                raise ValueError(
+                yield ValueError(
                     f"The stream of process {place.rank} ends before a batch of {place.batch_size} examples is full. "
                     "Use a smaller `batch_size`, fewer processes or more data."
                 )

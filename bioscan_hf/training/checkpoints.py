@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
@@ -32,7 +33,8 @@ NAME = re.compile(r"checkpoint-(\d+)")
 MODEL = "model.safetensors"
 _MANIFEST, _STATE = "manifest.json", "trainer_state.json"
 _OPTIMIZER, _GROUPS = "optimizer.safetensors", "optimizer.json"
-# What is trained, where the model's own files do not hold just that: they have its average, or an adapter.
+# What is trained, where the model's own files do not hold just that: they have its average, an adapter, or the names
+# that its layers had in older versions of transformers.
 _WEIGHTS = "weights.safetensors"
 _PARTIAL, _DOOMED = ".partial-checkpoint-", ".doomed-"
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -162,6 +164,16 @@ def load_optimizer(folder: Path, model: nn.Module, optimizer: torch.optim.Optimi
 def save_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
     """Write what is trained, for a checkpoint whose model files hold something else."""
     save_tensors(folder / _WEIGHTS, weights)
+
+
+def holds_weights(folder: Path, model: nn.Module) -> bool:
+    """Whether the model's own file has what is trained, under the names that it has in the model."""
+    if not (folder / MODEL).exists():
+        return False
+    with safe_open(folder / MODEL, framework="pt") as file:
+        names = set(file.keys())
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return trained <= names <= model.state_dict().keys()
 
 
 def load_weights(checkpoint: Path, model: nn.Module) -> None:

@@ -336,7 +336,7 @@ class _Loop:
             model_files = checkpoints.model_weights(self.average.module)
             checkpoints.save_tensors(folder / _EMA, self.average.state_dict())
         self.write_model(folder, model_files)
-        if self.average is not None or not (folder / checkpoints.MODEL).exists():
+        if self.average is not None or not checkpoints.holds_weights(folder, self.bare):
             # Buffers, too: a running mean is part of what was learnt.
             frozen = {name for name, parameter in self.bare.named_parameters() if not parameter.requires_grad}
             checkpoints.save_weights(folder, {name: weights[name] for name in sorted(weights.keys() - frozen)})

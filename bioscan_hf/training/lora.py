@@ -79,9 +79,10 @@ def align_lora(
     r: int = 4,
     alpha: float | None = None,
     dropout: float = 0.0,
-    learn_temperature: bool = True,
 ) -> PeftModel:
-    """Freeze a CLIBD and give its towers adapters on query and value; its projections are trained whole, as in CLIBD.
+    """Freeze a CLIBD and give its towers adapters on query and value.
+
+    Its projections and its temperature are trained whole, as in CLIBD, unless they were frozen before.
 
     Args:
         model: A `ClibdModel`.
@@ -89,7 +90,6 @@ def align_lora(
         r: As in `add_lora`.
         alpha: As in `add_lora`.
         dropout: As in `add_lora`.
-        learn_temperature: Whether the factor of cosines is trained.
 
     Raises:
         ImportError: If peft is not installed.
@@ -106,13 +106,17 @@ def align_lora(
             f"No layer of the towers for {', '.join(towers)} is called query, value, q_proj or v_proj, which adapters "
             "are for; train them whole, or take other towers."
         )
-    heads = [name for name, child in model.named_children() if not name.endswith("_model") and list(child.parameters())]
+    heads = [
+        name
+        for name, child in model.named_children()
+        if not name.endswith("_model") and any(parameter.requires_grad for parameter in child.parameters())
+    ]
     config = LoraConfig(
         r=r,
         lora_alpha=r if alpha is None else alpha,  # type: ignore[arg-type]  # peft takes any number
         lora_dropout=dropout,
         target_modules=targets,
-        modules_to_save=[name for name in heads if learn_temperature or name != "logit_scale"],
+        modules_to_save=heads,
     )
     with quiet_loading():
         adapted: PeftModel = get_peft_model(model, config)

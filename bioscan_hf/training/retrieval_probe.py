@@ -42,11 +42,14 @@ class RetrievalProbe:
 
     @classmethod
     def load(cls, arguments: AlignmentArguments) -> RetrievalProbe | None:
-        """Load keys and queries; None if nothing is to be evaluated, or the data have no such splits.
+        """Load keys and queries; pairs that model or data do not allow are left out.
+
+        Returns:
+            None if nothing is to be evaluated, the data have no such splits, or no pair is left.
 
         Raises:
             FileNotFoundError: If there are no such data.
-            ValueError: If a pair is unknown, or needs a modality that the model does not have.
+            ValueError: If a pair is unknown.
         """
         names = tuple(name.strip() for name in arguments.eval_pairs.split(",") if name.strip())
         settings = RetrievalSettings(queries="val", pairs=names)

@@ -25,6 +25,7 @@ from bioscan_hf.evaluation.encoders.image_inputs import read_preprocessing
 from bioscan_hf.evaluation.encoders.model_files import ModelFiles, find_model, load_weights, read_json
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
 from bioscan_hf.models.barcodebert.modeling_barcodebert import BarcodeBertModel
+from bioscan_hf.models.clibd.configuration_clibd import ClibdConfig
 from bioscan_hf.models.clibd.processing_clibd import ClibdProcessor
 from bioscan_hf.models.pretrained import find_packaged
 from bioscan_hf.tokenization.kmer import build_tokenizer, tokenizer_for
@@ -71,17 +72,23 @@ def load_towers(arguments: AlignmentArguments, captions: Iterable[str] | None) -
     pooling = "cls"
     image_processor = _image_processor(_NEW_IMAGE_SIZE["base"], None)
     dna_tokenizer = build_tokenizer(_KMER_SIZE)
-    # A processor has a tokenizer for text in any case.
-    tokenizer: Any = dna_tokenizer
+    # A processor has a tokenizer for text in any case; saving one object twice would fail.
+    tokenizer: Any = build_tokenizer(_KMER_SIZE)
     if "image" in arguments.modality_names:
         models["image"], image_processor, pooling = _image_tower(arguments)
     if "dna" in arguments.modality_names:
-        models["dna"] = _dna_tower(arguments.dna_model)
+        models["dna"] = _dna_tower(arguments)
         dna_tokenizer = tokenizer_for(models["dna"].config)
-        tokenizer = dna_tokenizer if "text" not in arguments.modality_names else None
+        tokenizer = tokenizer_for(models["dna"].config)
     if "text" in arguments.modality_names:
         models["text"], tokenizer = _text_tower(arguments, captions)
     return Towers(models, ClibdProcessor(image_processor, tokenizer, dna_tokenizer), pooling)
+
+
+def attention_of(arguments: AlignmentArguments) -> dict[str, Any]:
+    """Argument of `from_pretrained` for the code of the attention; `sdpa` is the default of models that have it."""
+    eager = arguments.attn_implementation == "eager"
+    return {"attn_implementation": "eager"} if eager else {}
 
 
 def _image_tower(arguments: AlignmentArguments) -> tuple[PreTrainedModel, Any, str]:
@@ -89,19 +96,25 @@ def _image_tower(arguments: AlignmentArguments) -> tuple[PreTrainedModel, Any, s
     if spec.startswith(NEW):
         width, layers, heads = SIZES[_size(spec)]
         side = arguments.image_size or _NEW_IMAGE_SIZE[_size(spec)]
+        patch = 16 if side >= _NEW_IMAGE_SIZE["base"] else 8
+        if side % patch:
+            raise ValueError(f"'{spec}' takes images of a multiple of {patch} pixels; got `image_size` {side}.")
         config = ViTConfig(
             hidden_size=width,
             num_hidden_layers=layers,
             num_attention_heads=heads,
             intermediate_size=4 * width,
             image_size=side,
-            patch_size=16 if side >= _NEW_IMAGE_SIZE["base"] else 8,
+            patch_size=patch,
             layer_norm_eps=1e-6,  # timm's
         )
         normal = (BIOSCAN_MEAN, BIOSCAN_STD) if arguments.normalise_images else None
-        return ViTModel(config, add_pooling_layer=False), _image_processor(side, normal), "cls"
+        return _new(ViTModel, config, arguments, add_pooling_layer=False), _image_processor(side, normal), "cls"
     source = _find(spec)
-    model: Any = load_weights(AutoModel, source, heads=True, unused=("pooler.",))
+    model = _load(source, arguments)
+    # A masked autoencoder would hide most of each image here, too.
+    if hasattr(model.config, "mask_ratio"):
+        model.config.mask_ratio = 0.0
     if hasattr(model, "get_image_features"):
         model = model.vision_model
         pooling = "pooler"
@@ -135,25 +148,25 @@ def _image_processor(side: int, normal: tuple[Sequence[float], Sequence[float]] 
     )
 
 
-def _dna_tower(spec: str) -> PreTrainedModel:
+def _dna_tower(arguments: AlignmentArguments) -> PreTrainedModel:
+    spec = arguments.dna_model
     if spec.startswith(NEW):
         width, layers, heads = _TEXT_SIZES[_size(spec)]
-        return BarcodeBertModel(
-            BarcodeBertConfig(
-                kmer_size=_KMER_SIZE,
-                hidden_size=width,
-                num_hidden_layers=layers,
-                num_attention_heads=heads,
-                intermediate_size=4 * width,
-            )
+        config = BarcodeBertConfig(
+            kmer_size=_KMER_SIZE,
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=4 * width,
         )
+        return _new(BarcodeBertModel, config, arguments)
     source = _find(spec)
     if source.config.get("model_type") != BarcodeBertConfig.model_type:
         raise ValueError(
             f"The tower for DNA must be a BarcodeBERT; '{spec}' is of the type {source.config.get('model_type')!r}. A "
             "checkpoint of the reference code is converted first: `bioscan convert barcodebert`."
         )
-    return load_weights(BarcodeBertModel, source, heads=False)
+    return load_weights(BarcodeBertModel, source, heads=False, **attention_of(arguments))
 
 
 def _text_tower(arguments: AlignmentArguments, captions: Iterable[str] | None) -> tuple[PreTrainedModel, Any]:
@@ -170,13 +183,19 @@ def _text_tower(arguments: AlignmentArguments, captions: Iterable[str] | None) -
             num_attention_heads=heads,
             intermediate_size=4 * width,
         )
-        return BertModel(config, add_pooling_layer=False), tokenizer
+        return _new(BertModel, config, arguments, add_pooling_layer=False), tokenizer
     source = _find(spec)
-    model: Any = load_weights(AutoModel, source, heads=True, unused=("pooler.",))
+    model = _load(source, arguments)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
-    if model.main_input_name != "input_ids" or model.config.is_encoder_decoder:
-        raise ValueError(f"'{spec}' cannot be the tower for text: it is a {type(model).__name__}.")
+    reads_text = model.main_input_name == "input_ids" and model.config.model_type != BarcodeBertConfig.model_type
+    if not reads_text or model.config.is_encoder_decoder:
+        raise ValueError(
+            f"'{spec}' cannot be the tower for text: it is a {type(model).__name__}. Take a text encoder, such as "
+            "'prajjwal1/bert-small'."
+        )
+    if cut > (most := getattr(model.config, "max_position_embeddings", cut)):
+        raise ValueError(f"'{spec}' takes texts of at most {most} tokens; got `max_text_tokens` {cut}.")
     tokenizer = AutoTokenizer.from_pretrained(source.place, revision=source.commit or "main", model_max_length=cut)
     return model, tokenizer
 
@@ -206,6 +225,18 @@ def word_tokenizer(captions: Iterable[str], *, max_length: int) -> PreTrainedTok
         model_max_length=max_length,
         model_input_names=["input_ids", "attention_mask"],
     )
+
+
+def _new(model_class: Any, config: Any, arguments: AlignmentArguments, **options: Any) -> PreTrainedModel:
+    model: PreTrainedModel = model_class._from_config(config, **attention_of(arguments), **options)
+    return model
+
+
+def _load(source: ModelFiles, arguments: AlignmentArguments) -> Any:
+    """A pretrained tower as it was saved, which may have layers that are not needed here."""
+    if source.config.get("model_type") == ClibdConfig.model_type:
+        raise ValueError(f"'{source.place}' is a CLIBD, not one of its towers; go on with the whole by `model`.")
+    return load_weights(AutoModel, source, heads=True, unused=("pooler.",), **attention_of(arguments))
 
 
 def _find(spec: str) -> ModelFiles:

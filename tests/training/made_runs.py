@@ -37,7 +37,9 @@ SIZES: dict[str, Any] = {
 COLUMNS = ["processid", "dna_barcode", "order", "genus", "species", "split"]
 SPLITS = ["pretrain", "train", "train", "val", "test"]
 # What is imported once, for all processes that `start` starts.
-PRELOADED = ["bioscan_hf.training.classification", "bioscan_hf.training.masked_lm"]
+PRELOADED = [
+    *("bioscan_hf.training.classification", "bioscan_hf.training.contrastive", "bioscan_hf.training.masked_lm"),
+]
 
 
 def made_rows(count: int = 60, seed: int = 0) -> list[dict[str, str]]:

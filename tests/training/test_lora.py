@@ -15,6 +15,8 @@ from transformers import (
     ModernBertConfig,
     ModernBertModel,
     PreTrainedModel,
+    ResNetConfig,
+    ResNetModel,
     ViTConfig,
     ViTModel,
 )
@@ -26,10 +28,18 @@ from bioscan_hf import (
 )
 from bioscan_hf.hub.push import save_model
 from bioscan_hf.training.classification import finetuning_task
-from bioscan_hf.training.lora import TARGET_MODULES, add_lora, four_bits, is_adapter, load_classifier, merge_adapter
+from bioscan_hf.training.lora import (
+    TARGET_MODULES,
+    add_lora,
+    align_lora,
+    four_bits,
+    is_adapter,
+    load_classifier,
+    merge_adapter,
+)
 from bioscan_hf.training.run import run
 from tests.hub_server.fixture import LocalHub
-from tests.tiny import TAXONOMY, tiny_config, tiny_masked_lm
+from tests.tiny import TAXONOMY, tiny_clibd, tiny_config, tiny_masked_lm
 from tests.training.made_runs import finetuning, write_table
 
 SMALL: dict[str, Any] = {
@@ -175,3 +185,54 @@ def test_quantisation_without_bitsandbytes_says_what_to_install(monkeypatch: pyt
     monkeypatch.setattr("bioscan_hf.training.lora.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'bioscan-hf\[qlora\]'"):
         four_bits()
+
+
+class TestAlignLora:
+    """Adapters of the towers of a CLIBD; its projections and its temperature are trained whole."""
+
+    HEADS = ("vision_projection", "dna_projection", "text_projection", "logit_scale")
+
+    def trained(self, model: Any) -> dict[str, set[str]]:
+        """Which parts have adapters, and which are trained whole."""
+        names = {name.removeprefix("base_model.model.") for name, p in model.named_parameters() if p.requires_grad}
+        adapters = {name for name in names if "lora_" in name}
+        return {
+            "adapters": {f"{name.split('.')[0]} {name.split('.lora_')[0].rsplit('.', 1)[1]}" for name in adapters},
+            "whole": {name.split(".")[0] for name in names - adapters},
+        }
+
+    def test_each_tower_gets_them_on_query_and_value(self) -> None:
+        found = self.trained(align_lora(tiny_clibd(), ["image", "dna", "text"], r=2))
+        bert = {f"{tower}_model {part}" for tower in ("dna", "text") for part in ("query", "value")}
+        assert found == {"adapters": {"vision_model q_proj", "vision_model v_proj", *bert}, "whole": set(self.HEADS)}
+
+    def test_only_towers_that_are_named_do(self) -> None:
+        found = self.trained(align_lora(tiny_clibd(), ["text"]))
+        assert found == {"adapters": {"text_model query", "text_model value"}, "whole": set(self.HEADS)}
+
+    def test_what_was_frozen_stays_so(self) -> None:
+        model = tiny_clibd()
+        model.logit_scale.requires_grad_(False)
+        model.text_projection.requires_grad_(False)
+        assert self.trained(align_lora(model, ["dna"]))["whole"] == {"vision_projection", "dna_projection"}
+
+    def test_new_adapters_change_nothing_and_are_not_scaled(self) -> None:
+        inputs = {"pixel_values": torch.rand(2, 3, 8, 8), "dna_input_ids": IDS[:2], "input_ids": IDS[:2] % 12}
+        model = tiny_clibd()
+        with torch.no_grad():
+            before = model(**inputs)
+            adapted: Any = align_lora(model, ["image", "dna", "text"]).eval()
+            after = adapted(**inputs)
+        torch.testing.assert_close(after.loss, before.loss)
+        scalings = {
+            tuple(m.scaling.items()) for m in adapted.modules() if hasattr(m, "scaling") and hasattr(m, "lora_A")
+        }
+        assert scalings == {(("default", 1.0),)}
+
+    def test_towers_without_such_layers_are_told(self) -> None:
+        model = tiny_clibd()
+        model.vision_model = ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1]))
+        with pytest.raises(
+            ValueError, match=r"No layer of the towers for image is called query, value, q_proj or v_proj"
+        ):
+            align_lora(model, ["image"])

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 import pytest
 
-from bioscan_hf.training.settings import SettingType, check_settings, make_settings, setting, setting_types
+from bioscan_hf.training.alignment_arguments import AlignmentArguments
+from bioscan_hf.training.settings import PRESETS, SettingType, check_settings, make_settings, setting, setting_types
 
 
 @dataclass(frozen=True)
@@ -120,5 +121,24 @@ def test_what_is_required_and_missing_is_named(made: Any) -> None:
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"No such file: '.*no.yaml'; expected YAML"):
+    with pytest.raises(
+        FileNotFoundError, match=r"No such file: '.*no.yaml'; expected YAML .*, or one of the recipes clibd,"
+    ):
         make_settings(Dish, {"name": "a"}, tmp_path / "no.yaml")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_recipes_of_the_package_are_found_by_name(name: str) -> None:
+    made = make_settings(AlignmentArguments, {"data": "x", "output": Path("o")}, Path(name))
+    assert made.train_split == "pretrain+train" and made.mixed_precision == "bf16"
+
+
+def test_a_recipe_for_something_else_is_told() -> None:
+    with pytest.raises(ValueError, match=r"'clibd': there is no setting 'train_split'"):
+        make_settings(Dish, {"name": "a"}, Path("clibd"))
+
+
+def test_a_file_of_the_name_of_a_recipe_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("clibd").write_text("name: soup")
+    assert make_settings(Dish, {}, Path("clibd")).name == "soup"

@@ -60,6 +60,7 @@ TASK_RESULTS = frozenset(
 )
 """Question and metric of each task's number, as `eval.yaml` describes the tasks."""
 
+
 @dataclass(frozen=True)
 class Published:
     """A number that others measured, on BIOSCAN-5M itself.

@@ -53,7 +53,7 @@ def run_retrieval(
     shown: int = 6,
     splits: Path | None = None,
     limit: int | None = None,
-    cache: Path,
+    cache: Path | None,
     output: Path,
     command: str,
     report: Report,
@@ -71,7 +71,7 @@ def run_retrieval(
         shown: Queries in the pictures of retrieved keys; 0 for no such pictures.
         splits: Table of splits.
         limit: Specimens of each split that are used; None for all.
-        cache: Folder of embeddings that are kept.
+        cache: Folder of embeddings that are kept; None for none.
         output: Folder of the report.
         command: The command line.
         report: Told of the progress.
@@ -203,7 +203,7 @@ def _embed(
     rows: NDArray[np.int64],
     *,
     specimens: Dataset,
-    cache: Path,
+    cache: Path | None,
     data_revision: str,
     report: Report,
 ) -> Embedded:

@@ -188,18 +188,18 @@ def clibd_preprocessing(processor: ClibdProcessor, config: ClibdConfig) -> Prepr
     )
 
 
-def read_clibd(source: ModelFiles, **fields: Any) -> tuple[ClibdModel, ClibdProcessor]:
+def read_clibd(source: ModelFiles, **options: Any) -> tuple[ClibdModel, ClibdProcessor]:
     """Load model and processor, with the code of this package.
 
     Args:
         source: Where they lie.
-        **fields: Fields of the configuration to change.
+        **options: For `from_pretrained`, such as `attn_implementation`.
 
     Raises:
         ValueError: If weights are missing or surplus, or the configuration contradicts itself.
     """
     try:
-        model: Any = load_weights(ClibdModel, source, heads=True, unused=("taxa_embeds", "logit_scale.bias"), **fields)
+        model: Any = load_weights(ClibdModel, source, heads=True, unused=("taxa_embeds",), **options)
     except StrictDataclassError as error:
         raise ValueError(f"The config.json of '{source.place}' makes no CLIBD: {error.__cause__ or error}") from error
     processor: Any = ClibdProcessor.from_pretrained(source.place, revision=source.commit or "main")

@@ -60,7 +60,8 @@ def load_image_encoder(
         spec: `pixels:16` for pixels averaged to 16 x 16; a `.parquet`, `.npz` or `.safetensors` file of embeddings, or
             a folder of the first (see `Precomputed`); or the folder or Hub repository of a vision model, with or
             without head: what `AutoModel` loads, such as `facebook/dino-vitb16`, `openai/clip-vit-base-patch16` or
-            `facebook/vit-mae-base`. Mean, deviation and size are those of its image processor.
+            `facebook/vit-mae-base`, or of a CLIBD, of which the tower for images computes. Mean, deviation and size are
+            those of its image processor.
         pooling: Of a model: what the embedding is: `auto`, `cls` or `mean` (see `image_pooling.PooledModel`).
         precision: Of a model: `float32` or `bfloat16`.
         batch_size: Of a model: images in a forward pass.

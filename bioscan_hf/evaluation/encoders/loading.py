@@ -46,7 +46,8 @@ def load_encoder(
     Args:
         spec: `barcodebert-small`, which comes with the package; `kmer:4` for counts of 4-mers; a `.parquet`, `.npz` or
             `.safetensors` file of embeddings, or a folder of the first (see `Precomputed`); or the folder or the Hub
-            repository of a model: a BarcodeBERT, or another DNA model that transformers knows (see `HubEncoder`).
+            repository of a model: a BarcodeBERT, a CLIBD, or another DNA model that transformers knows (see
+            `HubEncoder`).
         precision: Of a model: `float32`, `bfloat16` or `int8` (see `ModelEncoder`).
         batch_size: Of a model: barcodes in a forward pass.
         reading_frames: Of a model: starts over which a vector is the mean (see `ModelEncoder`); by default as its
