@@ -73,6 +73,10 @@ def softplus_sum(
     return value
 
 
+# Of what adds up to this, float32 loses nothing that counts: a part of a 10**13th.
+_SMALLEST_SUM = 1e-25
+
+
 class _Tiles:
     """Similarities of some rows at a time."""
 
@@ -147,12 +151,13 @@ class _LogSumExp(torch.autograd.Function):
         for part in tiles.parts:
             found = tiles.similarities(part)
             value -= wide_dot(tiles.diagonal(found, part), own[part])
-            by_row, of_part = _exponentials(found, dim=1)
-            of_rows.put(part, of_part)
             by_column = None
-            if column_weights is not None:
-                by_column, of_part = _exponentials(found, dim=0)
-                of_columns = of_columns.plus(of_part)
+            if column_weights is None:
+                by_row, of_part = _exponentials(found, dim=1)
+            else:
+                by_row, of_part, by_column, more = _both_exponentials(found)
+                of_columns = of_columns.plus(more)
+            of_rows.put(part, of_part)
             if kept:
                 ctx.slopes = _slopes(tiles, part, by_row, by_column, of_rows, of_columns, row_weights, column_weights)
         value += of_rows.total(row_weights)
@@ -196,12 +201,17 @@ def _slopes(
     # Specimens that are told apart have a share of nearly 1, to which rounding does less if 1 is taken off first.
     own = weights - tiles.own[part]
     less_one = weights * ((tiles.diagonal(by_row, part) - sums) / sums)
-    slopes = by_row.mul_((weights / sums)[:, None])
-    if column_weights is not None and by_column is not None:
+    shares = (weights / sums)[:, None]
+    if column_weights is None or by_column is None:
+        slopes = by_row.mul_(shares)
+    else:
         weights, sums = column_weights[part], of_columns.sums[part]
         own = own + weights
         less_one = less_one + weights * ((tiles.diagonal(by_column, part) - sums) / sums)
-        slopes.addcmul_(by_column, column_weights / of_columns.sums)
+        of_column = column_weights / of_columns.sums
+        # The same powers: one pass does for both.
+        both = by_row is by_column
+        slopes = by_row.mul_(shares + of_column) if both else by_row.mul_(shares).addcmul_(by_column, of_column)
     tiles.diagonal(slopes, part).copy_(own + less_one)
     return slopes
 
@@ -274,7 +284,7 @@ class _Exponentials(NamedTuple):
 
     def total(self, weights: torch.Tensor) -> torch.Tensor:
         """Weighted sum of the log-sum-exps."""
-        return wide_dot(self.sums.log(), weights) + wide_dot(self.highest, weights)
+        return wide_dot(self.sums.to(wide_type(self.sums)).log(), weights) + wide_dot(self.highest, weights)
 
 
 def _exponentials(matrix: torch.Tensor, dim: int) -> tuple[torch.Tensor, _Exponentials]:
@@ -283,6 +293,19 @@ def _exponentials(matrix: torch.Tensor, dim: int) -> tuple[torch.Tensor, _Expone
     highest = matrix.amax(dim=dim, keepdim=True).clamp(min=torch.finfo(matrix.dtype).min)
     found = (matrix - highest).exp_()
     return found, _Exponentials(highest.squeeze(dim), found.sum(dim=dim))
+
+
+def _both_exponentials(
+    matrix: torch.Tensor,
+) -> tuple[torch.Tensor, _Exponentials, torch.Tensor, _Exponentials]:
+    """Those of rows and of columns: less the highest of all, and so the same, where none of the sums is tiny."""
+    highest = matrix.amax()
+    found = (matrix - highest).exp_()
+    row_sums, column_sums = found.sum(dim=1), found.sum(dim=0)
+    if min(float(row_sums.min()), float(column_sums.min())) > _SMALLEST_SUM:
+        of_rows = _Exponentials(highest.expand(len(row_sums)), row_sums)
+        return found, of_rows, found, _Exponentials(highest.expand(len(column_sums)), column_sums)
+    return *_exponentials(matrix, dim=1), *_exponentials(matrix, dim=0)
 
 
 def _product(a: torch.Tensor, b: torch.Tensor, factor: float) -> torch.Tensor:

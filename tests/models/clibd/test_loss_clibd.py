@@ -252,3 +252,22 @@ def test_large_similarities_stay_finite() -> None:
     for tile in (None, 4):
         loss = alignment_loss(embeddings, given["present"], torch.tensor(1e4), pairs=PAIRS, tile=tile)
         assert loss.isfinite() and all(g.isfinite().all() for g in torch.autograd.grad(loss, list(embeddings.values())))
+
+
+@pytest.mark.parametrize("tile", [None, 5])
+def test_far_from_the_highest_similarity_nothing_is_lost(tile: int | None) -> None:
+    """Powers of one row and column, less the highest similarity of all, are too small for float32."""
+    found = {"image": torch.eye(8).repeat(2, 1), "dna": torch.eye(8).repeat(2, 1)}
+    found["image"][3], found["dna"][5] = -torch.eye(8)[:2]
+    there = dict.fromkeys(found, torch.ones(16, dtype=torch.bool))
+    scale = torch.tensor(150.0)
+    values, gradients = [], []
+    for loss, dtype in ((alignment_loss, torch.float32), (naive_loss, torch.float64)):
+        own = {name: vectors.to(dtype, copy=True).requires_grad_() for name, vectors in found.items()}
+        options: dict[str, Any] = {"tile": tile} if loss is alignment_loss else {}
+        value = loss(own, there, scale.to(dtype), pairs=[("image", "dna")], **options)
+        value.backward()
+        values.append(float(value.detach()))
+        gradients.append(torch.stack([vectors.grad for vectors in own.values() if vectors.grad is not None]).double())
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-6 * float(gradients[1].abs().max()))
