@@ -51,3 +51,11 @@ def test_published_rows_of_readme_are_those_of_the_tables() -> None:
     known = {line for name in FOLDERS for line in lines(name)}
     quoted = [line for line in README.splitlines() if line.startswith("|") and PUBLISHED_MARK in line]
     assert quoted and set(quoted) <= known
+
+
+@pytest.mark.parametrize("pair", ["image to DNA", "image to image"])
+def test_readme_has_the_retrieval_of_each_model(pair: str) -> None:
+    results = read_results(PAGES / "retrieval_simulated" / "results.json")
+    [table] = [own for own in retrieval_tables.main_tables(results) if own.heading.startswith(f"{pair}:")]
+    measured = [line for line in table_markdown(results, table) if PUBLISHED_MARK not in line]
+    assert len(measured) > 4 and all(line in README.splitlines() for line in measured)
