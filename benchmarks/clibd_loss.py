@@ -31,7 +31,7 @@ def reference_loss(vectors: Vectors, species: torch.Tensor, scale: torch.Tensor)
     cross-entropy with class probabilities in both directions: each term twice.
 
     Args:
-        vectors: Raw embeddings by modality, (N, D).
+        vectors: Embeddings by modality, (N, D), of any length.
         species: Specimens with the same number are each other's positives, (N,).
         scale: Factor of cosines.
     """
@@ -45,11 +45,10 @@ def reference_loss(vectors: Vectors, species: torch.Tensor, scale: torch.Tensor)
 
 
 def clip_loss(vectors: Vectors, species: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """CLIP's own form for three modalities: one matrix for each pair, and cross-entropies with indices."""
-    units = [normalize(own, dim=-1) for own in vectors.values()]
+    """CLIP's own form for three modalities: one matrix for each pair of unit vectors, cross-entropies with indices."""
     places = torch.arange(len(species))
     losses = []
-    for one, other in itertools.combinations(units, 2):
+    for one, other in itertools.combinations(vectors.values(), 2):
         matrix = scale * one @ other.T
         losses += [cross_entropy(matrix, places), cross_entropy(matrix.T, places)]
     return torch.stack(losses).mean()
@@ -59,7 +58,7 @@ def _ours(**options: Any) -> Callable[[Vectors, torch.Tensor, torch.Tensor], tor
     def loss(vectors: Vectors, species: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         there = torch.ones(len(species), dtype=torch.bool)
         return alignment_loss(
-            {name: normalize(own, dim=-1) for name, own in vectors.items()},
+            vectors,
             dict.fromkeys(vectors, there),
             scale,
             pairs=PAIRS,
@@ -76,7 +75,7 @@ class Way:
 
     Attributes:
         title: What it is, for the page.
-        loss: Of raw vectors, species and scale.
+        loss: Of unit vectors, species and scale.
         shared: Whether specimens of one species are each other's positives; else each is its own only.
         same_as: The way with the same value and gradients, if there is one.
         bars: At least so many times faster than the reference, with so many specimens at least.
@@ -103,7 +102,7 @@ WAYS: dict[str, Way] = {
 
 
 def run(way: str, batch: int, width: int, repeats: int, seconds: float, folder: Path) -> Result:
-    """Measure one form, forward and backward.
+    """Measure one form, forward and backward, from the unit vectors that the model gives, in the reference, too.
 
     Args:
         way: One of `WAYS`.
@@ -122,6 +121,7 @@ def run(way: str, batch: int, width: int, repeats: int, seconds: float, folder: 
     # Barcodes and texts have a cosine of 0.4 with their images, as early in training; a third as many species.
     for name in MODALITIES[1:]:
         vectors[name] += 0.45 * vectors["image"]
+    vectors = {name: normalize(own, dim=-1) for name, own in vectors.items()}
     species = torch.randint(0, batch // 3, (batch,), generator=draw) if WAYS[way].shared else torch.arange(batch)
     leaves = {name: own.requires_grad_() for name, own in vectors.items()}
     scale = torch.tensor(SCALE, requires_grad=True)
@@ -139,7 +139,8 @@ def run(way: str, batch: int, width: int, repeats: int, seconds: float, folder: 
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     value = step()
     result: Result = {"memory": _memory("VmHWM") - before, "loss": value}
-    gradients = [leaf.grad.numpy() for leaf in leaves.values() if leaf.grad is not None]
+    # What a vector's length would change has no part in the training: the model normalises.
+    gradients = [_across(leaf.grad, leaf.detach()).numpy() for leaf in leaves.values() if leaf.grad is not None]
     np.save(folder / f"{way}-{batch}.npy", np.stack(gradients))
     costs: list[dict[str, float]] = []
     start = time.perf_counter()
@@ -148,6 +149,11 @@ def run(way: str, batch: int, width: int, repeats: int, seconds: float, folder: 
             step()
         costs.append(dict(cost))
     return result | {unit: min(cost[unit] for cost in costs) for unit in ("cpu", "wall")}
+
+
+def _across(gradient: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
+    """The part of a gradient that turns unit vectors."""
+    return gradient - (gradient * units).sum(dim=1, keepdim=True) * units
 
 
 def _small_step(way: str) -> None:

@@ -126,7 +126,8 @@ def page(run: Measured, command: str) -> str:
 
 ## Loss
 
-Forward and backward, three modalities of {run.sizes.width} dimensions, float32.
+Forward and backward from the unit vectors that the model gives, in the reference, too, whose loss normalises them anew
+for each term. Three modalities of {run.sizes.width} dimensions, float32.
 
 {losses}
 

@@ -8,7 +8,7 @@ is first made of small new towers, which takes most of it:
 The same on the command line. With real towers no first alignment is needed, and the recipe is the paper's: `bioscan
 align --config clibd-lora --data bioscan-ml/BIOSCAN-5M --output ...`.
 
-    bioscan align --model my-clibd --data sample --method lora --require image --batch-size 64 --learning-rate 5e-3 \
+    bioscan align --model my-clibd --data sample --method lora --require image --batch-size 64 --learning-rate 1e-3 \
         --no-scale-learning-rate --loss-targets mean --min-crop 0.5 --eval-strategy no --max-steps 40 \
         --output my-clibd-lora
 """
@@ -61,7 +61,7 @@ def lora(model: str, output: Path, *, data: str = "sample", max_steps: int = 40)
         method="lora",
         require="image",
         batch_size=64,
-        learning_rate=5e-3,  # few weights take a larger rate than many
+        learning_rate=1e-3,
         scale_learning_rate=False,
         loss_targets="mean",
         min_crop=0.5,

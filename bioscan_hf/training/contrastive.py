@@ -48,7 +48,7 @@ from bioscan_hf.training.specimens import training_specimens
 from bioscan_hf.training.task import Task
 from bioscan_hf.training.towers import attention_of, load_towers
 
-# CLIBD trains on all specimens that no other split takes (paper: 4,966,959 of them).
+# Those of CLIBD: 4,966,959 specimens of BIOSCAN-5M.
 ALIGNMENT_SPLITS = "pretrain+train"
 RETRIEVAL = "retrieval"
 """Folder of the report on the final model, in its own."""

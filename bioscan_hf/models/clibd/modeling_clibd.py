@@ -439,6 +439,8 @@ class ClibdForImageClassification(ClibdPreTrainedModel):
     """
 
     taxa_embeds: torch.Tensor
+    # `set_taxa` makes them.
+    _keys_to_ignore_on_load_missing = [r"^taxa_embeds$"]  # noqa: RUF012 (the base class has it so)
 
     def __init__(self, config: ClibdConfig) -> None:
         super().__init__(config)
