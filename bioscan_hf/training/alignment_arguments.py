@@ -90,7 +90,6 @@ class AlignmentArguments(TrainingArguments, DataArguments, OutputArguments):
     caption_dropout: float = setting("Chance that a text ends at a rank drawn at random.", 0.0, minimum=0, maximum=1)
     require: str | None = setting("Modalities that a specimen must have; by default any two.", None)
     eval_pairs: str = setting("What finds what in the evaluations during training.", "image-dna,image-image,dna-dna")
-    eval_split: str | None = setting("Not for alignments, which are evaluated as --eval-pairs says.", None)
     max_eval_samples: int | None = setting("Evaluate with so many queries, drawn at random.", None, minimum=1)
     max_test_samples: int | None = setting(
         "Specimens of each split for the final benchmark, drawn at random; all if not given.", None, minimum=1
@@ -118,11 +117,6 @@ class AlignmentArguments(TrainingArguments, DataArguments, OutputArguments):
         if len(self.modality_names) < 2:
             raise ValueError(f"`modalities` must be two or three of {list(MODALITIES)}; got {self.modalities!r}.")
         self._check_pairs()
-        if self.eval_split is not None:
-            raise ValueError(
-                "`eval_split` is not for alignments, which are evaluated by retrieval: queries are of the splits val "
-                "and val_unseen, keys of train and key_unseen. Leave it out."
-            )
         if set(self.frozen_names) == set(self.modality_names) and self.method == "lora":
             raise ValueError("With all towers frozen there is nothing for adapters; leave `method` out.")
         if self.min_crop != 0.08 and not self.augment:

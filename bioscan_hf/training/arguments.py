@@ -108,7 +108,6 @@ class DataArguments:
     )
     splits: Path | None = setting("Table of processid and split that replaces the column `split`.", None)
     train_split: str | None = setting("Split, or sum as train+val, to train on.", None)
-    eval_split: str | None = setting("Split, or sum, to evaluate with during training.", None)
     max_eval_samples: int | None = setting("Evaluate with this many specimens of it, drawn at random.", None, minimum=1)
     compare: str | None = setting(
         "Files results.json of other runs, with commas between, that stand in the card's table, too.",
@@ -126,6 +125,7 @@ class DataArguments:
 class BarcodeDataArguments(DataArguments):
     """Likewise, of barcodes, whose encoders are probed by nearest neighbours."""
 
+    eval_split: str | None = setting("Split, or sum, to evaluate with during training.", None)
     baselines: str = setting(
         "Encoders, with commas between, that the final 1-NN probes compare the model with.", "kmer:4", advanced=True
     )

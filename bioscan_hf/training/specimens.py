@@ -8,7 +8,7 @@ import numpy as np
 from datasets import Dataset, IterableDataset
 
 from bioscan_hf.data.anywhere import has_splits, load_anywhere
-from bioscan_hf.training.arguments import DataArguments
+from bioscan_hf.training.arguments import BarcodeDataArguments, DataArguments
 
 
 def training_specimens(arguments: DataArguments, columns: Sequence[str], default: str) -> Dataset | IterableDataset:
@@ -24,7 +24,7 @@ def training_specimens(arguments: DataArguments, columns: Sequence[str], default
     return load_anywhere(arguments.data, columns, split=split, splits=arguments.splits, streaming=arguments.streaming)
 
 
-def evaluation_specimens(arguments: DataArguments, columns: Sequence[str], default: str) -> Dataset | None:
+def evaluation_specimens(arguments: BarcodeDataArguments, columns: Sequence[str], default: str) -> Dataset | None:
     """What to evaluate with during training: `eval_split`, else what there is of the default splits.
 
     Returns:

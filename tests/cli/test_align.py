@@ -142,7 +142,7 @@ class TestWrongInput:
             (["--batch-size", "1"], 2, "--batch-size"),
             (["--data", "no.parquet"], 1, "no.parquet"),
             (["--train-split", "trian"], 1, "trian"),
-            (["--eval-split", "val"], 1, "`eval_split` is not for alignments"),
+            (["--eval-split", "val"], 2, "No such option"),
             (["--eval-pairs", "image-sound"], 1, "got 'image-sound'. Possible are: "),
             (["--loss-pairs", "image-dna"], 1, "`loss_pairs` compares text with nothing"),
             (["--loss-type", "triplet"], 2, "--loss-type"),

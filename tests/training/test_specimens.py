@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from datasets import Dataset, IterableDataset
 
-from bioscan_hf.training.arguments import DataArguments
+from bioscan_hf.training.arguments import BarcodeDataArguments, DataArguments
 from bioscan_hf.training.specimens import evaluation_specimens, training_specimens
 from tests.training.made_runs import made_rows, write_table
 
@@ -27,7 +27,7 @@ def trained(path: Path, **changes: Any) -> list[str]:
 
 
 def evaluated(path: Path, **changes: Any) -> Dataset | None:
-    return evaluation_specimens(DataArguments(data=str(path), **changes), COLUMNS, "val+val_unseen")
+    return evaluation_specimens(BarcodeDataArguments(data=str(path), **changes), COLUMNS, "val+val_unseen")
 
 
 def of(*splits: str) -> list[str]:

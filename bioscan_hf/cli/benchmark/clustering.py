@@ -9,43 +9,31 @@ import typer
 from rich.console import Console
 
 from bioscan_hf.cli.benchmark.common import (
+    DEFAULT_DNA,
     BatchSize,
     CacheDir,
     Data,
     Device,
+    Dna,
+    Image,
     Limit,
+    Pooling,
     PullRequest,
     PushToHub,
     Splits,
     TrustRemoteCode,
     check_push,
+    load_encoders,
     push,
     reporting,
     show,
     this_command,
 )
-from bioscan_hf.models.pretrained import DEFAULT_ENCODER
-
-_BY_DEFAULT = (DEFAULT_ENCODER, "kmer:4")
 
 
 def clustering(
-    dna: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Folder or repository of a BarcodeBERT or another DNA model, a file of embeddings, kmer:6 …; may be "
-            "repeated.",
-            show_default=f"{', '.join(_BY_DEFAULT)}, if there is no --image",
-        ),
-    ] = None,
-    image: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Folder or repository of a vision model, such as facebook/dino-vitb16, a file of embeddings, or "
-            "pixels:16; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    dna: Dna = None,
+    image: Image = None,
     joint: Annotated[bool, typer.Option(help="Also cluster each pair of --image and --dna together.")] = True,
     data: Data = "sample",
     splits: Splits = None,
@@ -72,9 +60,7 @@ def clustering(
         typer.Option(help="How clusters are found; all but hdbscan find as many as there are species."),
     ] = "ward",
     min_cluster_size: Annotated[int, typer.Option(help="Of HDBSCAN.", min=2)] = 5,
-    pooling: Annotated[
-        Literal["auto", "cls", "mean"], typer.Option(help="What is the embedding of an image; auto goes by the model.")
-    ] = "auto",
+    pooling: Pooling = "auto",
     limit: Limit = None,
     cache_dir: CacheDir = None,
     batch_size: BatchSize = None,
@@ -100,8 +86,6 @@ def clustering(
     from bioscan_hf.evaluation.benchmarks.zero_shot_clustering import DNA, IMAGES, ClusteringSettings
     from bioscan_hf.evaluation.cached import default_cache
     from bioscan_hf.evaluation.clustering.settings import Clustering
-    from bioscan_hf.evaluation.encoders.image_loading import load_image_encoder
-    from bioscan_hf.evaluation.encoders.loading import load_encoder
 
     disable_progress_bar()
     disable_progress_bars()
@@ -114,19 +98,16 @@ def clustering(
         recipe=Clustering(reduction, dimensions, neighbours, min_dist, method, min_cluster_size),
     )
     check_push(push_to_hub, pull_request)
-    specs = dna or ([] if image else list(_BY_DEFAULT))
-    encoders = {
-        DNA: [
-            load_encoder(spec, batch_size=batch_size, device=device, trust_remote_code=trust_remote_code)
-            for spec in specs
-        ],
-        IMAGES: [
-            load_image_encoder(
-                spec, pooling=pooling, batch_size=batch_size, device=device, trust_remote_code=trust_remote_code
-            )
-            for spec in image or []
-        ],
-    }
+    specs = dna or ([] if image else list(DEFAULT_DNA))
+    of_dna, of_images = load_encoders(
+        specs,
+        image or [],
+        pooling=pooling,
+        batch_size=batch_size,
+        device=device,
+        trust_remote_code=trust_remote_code,
+    )
+    encoders = {DNA: of_dna, IMAGES: of_images}
     with reporting(console) as report:
         results = run_clustering(
             encoders,

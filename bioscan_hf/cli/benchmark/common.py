@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -15,10 +15,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as ScreenTable
 
+from bioscan_hf.models.pretrained import DEFAULT_ENCODER
+
 if TYPE_CHECKING:
     from bioscan_hf.evaluation.benchmarks.pages import Table
     from bioscan_hf.evaluation.encoders.base import Encoder
     from bioscan_hf.evaluation.results import Result
+
+DEFAULT_DNA = (DEFAULT_ENCODER, "kmer:4")
+"""Encoders that are asked if there is no other model."""
 
 Data = Annotated[
     str,
@@ -26,6 +31,26 @@ Data = Annotated[
         help="`sample` for the embedded simulated specimens; CSV, TSV or Parquet file, or folder of images, with "
         "labels; folder with the released archives, unpacked or converted; or repository on the Hub."
     ),
+]
+Dna = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Folder or repository of a BarcodeBERT, a CLIBD or another DNA model, a file of embeddings, kmer:6 …; may "
+        "be repeated.",
+        show_default=f"{', '.join(DEFAULT_DNA)}, if there is no other model",
+    ),
+]
+Image = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Folder or repository of a vision model, such as facebook/dino-vitb16, a file of embeddings, or "
+        "pixels:16; may be repeated.",
+        show_default=False,
+    ),
+]
+Pooling = Annotated[
+    Literal["auto", "cls", "mean"],
+    typer.Option(help="What is the embedding of an image by an --image; auto goes by the model."),
 ]
 Splits = Annotated[
     Path | None, typer.Option(help="Table of processid and split that replaces the column `split`.", show_default=False)
@@ -51,6 +76,31 @@ Report = Callable[[str, int, int], None]
 
 # Longer names of models are wrapped.
 _NAME_WIDTH = 22
+
+
+def load_encoders(
+    dna: Sequence[str],
+    image: Sequence[str],
+    *,
+    pooling: Literal["auto", "cls", "mean"],
+    batch_size: int | None,
+    device: str | None,
+    trust_remote_code: bool,
+) -> tuple[list[Encoder], list[Encoder]]:
+    """Load what `--dna` and `--image` name, with these options."""
+    from bioscan_hf.evaluation.encoders.image_loading import load_image_encoder
+    from bioscan_hf.evaluation.encoders.loading import load_encoder
+
+    of_dna = [
+        load_encoder(spec, batch_size=batch_size, device=device, trust_remote_code=trust_remote_code) for spec in dna
+    ]
+    of_images = [
+        load_image_encoder(
+            spec, pooling=pooling, batch_size=batch_size, device=device, trust_remote_code=trust_remote_code
+        )
+        for spec in image
+    ]
+    return of_dna, of_images
 
 
 def this_command() -> str:
