@@ -15,6 +15,8 @@ from bioscan_hf.cli.convert import convert
 from bioscan_hf.cli.data import data
 from bioscan_hf.cli.demo import demo
 from bioscan_hf.cli.embed import embed
+from bioscan_hf.cli.identify import identify
+from bioscan_hf.cli.library import library
 from bioscan_hf.cli.train import align, finetune, pretrain
 
 INTERRUPTED = 130  # as shells, and typer, count a program ended by Ctrl-C
@@ -32,6 +34,8 @@ app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command("align")(align)
 app.command()(embed)
+app.add_typer(library, name="library")
+app.command()(identify)
 app.add_typer(benchmark, name="benchmark")
 
 

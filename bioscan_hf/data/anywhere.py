@@ -54,7 +54,7 @@ def load_anywhere(
     """
     path = Path(source).expanduser()
     image = "image" in columns
-    if _is_own(source):
+    if is_own(source):
         specimens = load_specimens(
             None if source == SAMPLE else path, splits=splits, image=image, on_error=on_error, skipped=skipped
         )
@@ -90,7 +90,7 @@ def describe_anywhere(source: str | Path, splits: Path | None = None) -> tuple[s
         folder, or the commit of a repository on the Hub.
     """
     path = Path(source).expanduser()
-    if _is_own(source):
+    if is_own(source):
         return describe_source(None if source == SAMPLE else path, splits)
     _check_release(path)
     if path.exists():
@@ -106,12 +106,13 @@ def describe_anywhere(source: str | Path, splits: Path | None = None) -> tuple[s
 
 def has_splits(source: str | Path, splits: Path | None = None) -> bool:
     """Whether specimens are assigned to splits: always in a release, in a file if its column `split` is not empty."""
-    if not _is_own(source):
+    if not is_own(source):
         return True
     return any(load_anywhere(source, ["split"], splits=splits)["split"])
 
 
-def _is_own(source: str | Path) -> bool:
+def is_own(source: str | Path) -> bool:
+    """Whether it is the sample, or a file or folder of the user's, and no release."""
     path = Path(source).expanduser()
     return source == SAMPLE or (path.exists() and not _is_release(path))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -19,9 +19,10 @@ FASTA_COLUMNS = (
 _BOLD_LINEAGE = ("kingdom", "phylum", "class", "order", "family", "subfamily", "tribe", "genus", "species")
 _SINTAX_RANKS = {"p": "phylum", "c": "class", "o": "order", "f": "family", "g": "genus", "s": "species"}
 _SINTAX = re.compile(r";tax=([^;]*)")
+_END_OF_PROCESSID = re.compile(r"[|;\s]")
 
 
-def read_fasta(path: Path) -> Iterator[RawRecords]:
+def read_fasta(path: Path, columns: Sequence[str] = FASTA_COLUMNS) -> Iterator[RawRecords]:
     """Read records; the place of each is the line of its header.
 
     The process id ends at the first `|`, `;` or white space of the header. Understood are, besides,
@@ -32,30 +33,32 @@ def read_fasta(path: Path) -> Iterator[RawRecords]:
 
     Args:
         path: FASTA file.
+        columns: Which of `FASTA_COLUMNS` to give; few take a fraction of the time.
 
     Yields:
-        `FASTA_COLUMNS`, null where the header does not tell.
+        The columns, null where the header does not tell.
 
     Raises:
         ValueError: If the file is not text, or does not start with a header.
     """
+    parse = _marker_from_header if set(columns) <= {"processid", "dna_barcode", "marker_code"} else _from_header
     found: list[dict[str, str]] = []
     places: list[int] = []
     with open_text(path) as lines:
         for place, header, letters in _records(lines, path):
-            processid = re.split(r"[|;\s]", header, maxsplit=1)[0]
-            found.append({**_from_header(header), "processid": processid, "dna_barcode": letters})
+            processid = _END_OF_PROCESSID.split(header, maxsplit=1)[0]
+            found.append({**parse(header), "processid": processid, "dna_barcode": letters})
             places.append(place)
             if len(found) == RECORDS_PER_BATCH:
-                yield _batch(found, places)
+                yield _batch(found, places, columns)
                 found, places = [], []
-    yield _batch(found, places)
+    yield _batch(found, places, columns)
 
 
-def _batch(found: list[dict[str, str]], places: list[int]) -> RawRecords:
+def _batch(found: list[dict[str, str]], places: list[int], columns: Sequence[str]) -> RawRecords:
     # Where no header names a marker, there is no such column: then a record without barcode is a mistake.
     marked = any("marker_code" in record for record in found)
-    names = [name for name in FASTA_COLUMNS if marked or name != "marker_code"]
+    names = [name for name in columns if marked or name != "marker_code"]
     return raw_records({name: [record.get(name) for record in found] for name in names}, places)
 
 
@@ -77,12 +80,24 @@ def _records(lines: TextIO, path: Path) -> Iterator[tuple[int, str, str]]:
         yield place, header, "".join(letters)
 
 
+def _marker_from_header(header: str) -> dict[str, str]:
+    """What `_from_header` finds as marker, in a tenth of the time."""
+    fields = header.split("|")
+    if len(fields) < 3 or _SINTAX.search(header):
+        return {}
+    return {"marker_code": fields[1 if _is_bold_5(fields) else 2]}
+
+
+def _is_bold_5(fields: Sequence[str]) -> bool:
+    return len(fields) >= 4 and fields[3].count(",") >= len(_BOLD_LINEAGE) - 1
+
+
 def _from_header(header: str) -> dict[str, str]:
     if sintax := _SINTAX.search(header):
         pairs = (pair.strip().partition(":") for pair in sintax[1].split(","))
         return _with_taxon({_SINTAX_RANKS[k]: name.replace("_", " ") for k, _, name in pairs if k in _SINTAX_RANKS})
     fields = [field.strip() for field in header.split("|")]
-    if len(fields) >= 4 and fields[3].count(",") >= len(_BOLD_LINEAGE) - 1:
+    if _is_bold_5(fields):
         lineage = dict(zip(_BOLD_LINEAGE, (name.strip() for name in fields[3].split(",")), strict=False))
         return {"marker_code": fields[1], "country": fields[2]} | _with_taxon(lineage)
     found = dict(zip(("taxon", "marker_code"), fields[1:3], strict=False))

@@ -57,13 +57,13 @@ def read_image_folder(folder: Path, *, on_error: OnError = "raise", skipped: lis
         ValueError: If the folder has no images or two tables, two images have the same process id, an image cannot be
             read, an image and the table do not fit, or a row of the table is bad.
     """
-    images = _find_images(folder)
-    metadata = _find_table(folder)
+    images = find_images(folder)
+    metadata = find_table(folder)
     if metadata is None:
-        records, name, unit = _records_of_images(folder, images), folder, "file"
+        records, name, unit = records_of_images(folder, images), folder, "file"
         image_of = dict(enumerate(images, 1))
     else:
-        records, image_of = _records_of_rows(folder, images, metadata)
+        records, image_of = records_of_rows(folder, images, metadata)
         name, unit = metadata, "row" if metadata.suffix == ".parquet" else "line"
     table = check_records(
         records,
@@ -73,20 +73,20 @@ def read_image_folder(folder: Path, *, on_error: OnError = "raise", skipped: lis
         barcode_needed=False,
         skipped=skipped,
     )
-    _check_listed(set(images) - set(image_of.values()), metadata, on_error)
+    check_listed(set(images) - set(image_of.values()), metadata, on_error)
     paths = [str((folder / image_of[place]).absolute()) for place in table["row"].to_pylist()]
     return with_images(table, Image().cast_storage(pa.array(paths, pa.string())))
 
 
 def folder_digest(folder: Path, *others: Path) -> str:
     """Short name of a folder's names and sizes of images, and of the content of its table and other files."""
-    listing = [f"{file}\t{(folder / file).stat().st_size}" for file in _find_images(folder)]
-    table = _find_table(folder)
+    listing = [f"{file}\t{(folder / file).stat().st_size}" for file in find_images(folder)]
+    table = find_table(folder)
     content = digest(*([] if table is None else [table]), *others)
     return hashlib.sha256("\n".join([*listing, content]).encode()).hexdigest()[:12]
 
 
-def _find_images(folder: Path) -> list[str]:
+def find_images(folder: Path) -> list[str]:
     """Paths below the folder, with `/`, sorted."""
     if not folder.is_dir():
         raise FileNotFoundError(f"No such folder: '{folder}'. Expected a folder of images.")
@@ -107,7 +107,8 @@ def _find_images(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _find_table(folder: Path) -> Path | None:
+def find_table(folder: Path) -> Path | None:
+    """The table of a folder of images, if it has one."""
     # A table of another name is most likely a mistake, and the images would go without what it says.
     files = sorted(path.name for path in folder.iterdir() if path.is_file())
     found = [name for name in files if name in TABLE_NAMES or name.lower().endswith(_ENDINGS_OF_TABLES)]
@@ -116,7 +117,7 @@ def _find_table(folder: Path) -> Path | None:
     return folder / found[0] if found else None
 
 
-def _records_of_images(folder: Path, images: Sequence[str]) -> list[RawRecords]:
+def records_of_images(folder: Path, images: Sequence[str]) -> list[RawRecords]:
     """One record per image; its place is its number, from 1."""
     reasons = {place: _why_unreadable(folder / image) for place, image in enumerate(images, 1)}
     stems = {place: Path(image).stem for place, image in enumerate(images, 1)}
@@ -125,7 +126,7 @@ def _records_of_images(folder: Path, images: Sequence[str]) -> list[RawRecords]:
     return [raw_records({"processid": [stems[place] for place in good]}, good, bad)]
 
 
-def _records_of_rows(folder: Path, images: Sequence[str], metadata: Path) -> tuple[list[RawRecords], dict[int, str]]:
+def records_of_rows(folder: Path, images: Sequence[str], metadata: Path) -> tuple[list[RawRecords], dict[int, str]]:
     """The rows of the table, and the image of each by the place of the row."""
     names = column_names(metadata)
     columns = match_columns(names, (FILE_NAME,))
@@ -179,7 +180,8 @@ def _texts(batch: RawRecords, name: str) -> list[str | None]:
     return batch.table[name].cast(pa.string()).to_pylist()
 
 
-def _check_listed(unlisted: set[str], metadata: Path | None, on_error: OnError) -> None:
+def check_listed(unlisted: set[str], metadata: Path | None, on_error: OnError) -> None:
+    """Refuse images that the table has no row for, or warn of them."""
     if not unlisted or metadata is None:
         return
     message = f"'{metadata}' has no row for '{min(unlisted)}' ({len(unlisted):,} images without row)"

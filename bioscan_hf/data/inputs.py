@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -16,33 +15,14 @@ import pyarrow.parquet as pq
 from datasets import Image
 
 from bioscan_hf.data.fasta import FASTA_COLUMNS, FASTA_ENDINGS, read_fasta
-from bioscan_hf.data.features import COLUMN_NAMES, RANKS, SPLIT_ALIASES, bioscan_features, resolve_split
+from bioscan_hf.data.features import COLUMN_NAMES, SPLIT_ALIASES, bioscan_features, resolve_split
 from bioscan_hf.data.metadata import OnError
-from bioscan_hf.data.raw_records import RawRecords, ending, named_in_errors
+from bioscan_hf.data.raw_records import OtherMarkers, RawRecords, ending, named_in_errors, schema_columns
 from bioscan_hf.data.records import BadRecord, RecordChecker
-from bioscan_hf.data.tables import TABLE_ENDINGS, column_names, read_table
+from bioscan_hf.data.tables import FURTHER_COLUMNS, TABLE_ENDINGS, column_names, match_columns, read_table
 from bioscan_hf.tokenization.letters import GAPS
 
-MARKER = "COI-5P"
 SHOWN_REASONS = 5
-
-# Names of the same columns in BOLD exports (version 4, and 5 with its Barcode Core Data Model, as BOLDconnectR has
-# them, too), BIOSCAN-1M and the files of the BarcodeBERT repository.
-_SYNONYMS: dict[str, tuple[str, ...]] = {
-    "processid": ("process_id", "id"),
-    "sampleid": ("sample_id",),
-    "taxon": ("identification",),
-    "dna_barcode": ("nucleotides", "nuc", "nucraw", "sequence", "barcode"),
-    "dna_bin": ("bin_uri", "uri"),
-    "country": ("country/ocean", "country.ocean"),
-    "province_state": ("province", "province/state", "province.state"),
-    "coord-lat": ("lat", "latitude"),
-    "coord-lon": ("lon", "longitude"),
-    "marker_code": ("markercode",),
-    **{rank: (f"{rank}_name",) for rank in RANKS},
-}
-# Not part of the schema: which records to keep, and latitude and longitude in one field.
-_FURTHER_COLUMNS = ("marker_code", "coord")
 
 
 def read_specimens(
@@ -73,29 +53,15 @@ def read_specimens(
             a broken number, a latitude or longitude that is none, an unknown split. The message names file, line (row,
             in Parquet) and process id.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"No such file: '{path}'. Expected a FASTA, CSV, TSV or Parquet file of specimens.")
-    _check_ending(path, (*FASTA_ENDINGS, *TABLE_ENDINGS))
-    if ending(path) in FASTA_ENDINGS:
-        names: Sequence[str] = FASTA_COLUMNS
-        batches, has_images = read_fasta(path), False
-    else:
-        names = column_names(path)
-        columns = match_columns(names)
-        # Of specimens with images, some have no barcode yet.
-        has_images = ending(path) == ".parquet" and "image" in names
-        if "processid" not in columns or not (has_images or "dna_barcode" in columns):
-            raise ValueError(f"'{path}' needs the columns 'processid' and 'dna_barcode'; found {names}.")
-        batches = read_table(path, columns)
-    if image and (ending(path) != ".parquet" or "image" not in names):
+    opened = open_records(path)
+    if image and not opened.has_images:
         raise ValueError(f"'{path}' has no images: `image=True` needs a Parquet file with the column 'image'.")
-    unit = "row" if ending(path) == ".parquet" else "line"
     table = check_records(
-        batches,
+        opened.records,
         str(path),
-        lambda place: f"{unit} {place}",
+        opened.where,
         on_error=on_error,
-        barcode_needed=not has_images,
+        barcode_needed=not opened.has_images,
         skipped=skipped,
     )
     if not image:
@@ -106,29 +72,53 @@ def read_specimens(
         return with_images(table, read.filter(pa.array(np.isin(np.arange(1, len(images) + 1), table["row"]))))
 
 
-def match_columns(names: Sequence[str], others: Sequence[str] = ()) -> dict[str, str]:
-    """Find the columns of the schema in a table, by name or by the names that BOLD and others give them.
+class OpenedFile(NamedTuple):
+    """Records of a user's file, not checked yet.
+
+    Attributes:
+        records: Some at a time, read when asked for.
+        columns: Those of the schema that the file has.
+        has_images: Whether it is a Parquet file with the column `image`; then a specimen may lack its barcode.
+        where: Says where in the file a record stands, as in `line 7`.
+    """
+
+    records: Iterator[RawRecords]
+    columns: Collection[str]
+    has_images: bool
+    where: Callable[[int], str]
+
+
+def open_records(path: Path, columns: Collection[str] | None = None, *, image: bool = False) -> OpenedFile:
+    """Open a file of specimens.
 
     Args:
-        names: Columns of the table, in any letter case.
-        others: Further columns to find.
+        path: As in `read_specimens`.
+        columns: Those of the schema that are needed, or all; `marker_code` and `coord` are read in any case.
+        image: Whether to read images, too, where there are some.
 
-    Returns:
-        Name in the schema, or in `others`, and name in the table, of each column that is there. Of BOLD also
-        `marker_code`, and `coord` if latitude and longitude have no columns of their own.
-
-    >>> match_columns(["processid", "nuc", "country/ocean", "collectors"])
-    {'processid': 'processid', 'dna_barcode': 'nuc', 'country': 'country/ocean'}
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: As `read_specimens`, if it is not of a known kind, or lacks a column.
     """
-    by_name = {name.lower(): name for name in reversed(names)}
-    columns: dict[str, str] = {}
-    for column in (*COLUMN_NAMES, *_FURTHER_COLUMNS, *others):
-        for candidate in (column.lower(), *_SYNONYMS.get(column, ())):
-            if candidate in by_name:
-                columns.setdefault(column, by_name[candidate])
-    if "coord-lat" in columns or "coord-lon" in columns:
-        columns.pop("coord", None)
-    return columns
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file: '{path}'. Expected a FASTA, CSV, TSV or Parquet file of specimens.")
+    _check_ending(path, (*FASTA_ENDINGS, *TABLE_ENDINGS))
+    wanted = {*(COLUMN_NAMES if columns is None else columns), *FURTHER_COLUMNS}
+    if ending(path) in FASTA_ENDINGS:
+        found = [name for name in FASTA_COLUMNS if name in wanted]
+        return OpenedFile(read_fasta(path, found), FASTA_COLUMNS, False, lambda place: f"line {place}")
+    names = column_names(path)
+    matched = match_columns(names)
+    # Of specimens with images, some have no barcode yet.
+    is_parquet = ending(path) == ".parquet"
+    has_images = is_parquet and "image" in names
+    if "processid" not in matched or not (has_images or "dna_barcode" in matched):
+        raise ValueError(f"'{path}' needs the columns 'processid' and 'dna_barcode'; found {names}.")
+    records = read_table(
+        path, {name: source for name, source in matched.items() if name in wanted}, image=image and has_images
+    )
+    unit = "row" if is_parquet else "line"
+    return OpenedFile(records, list(matched), has_images, lambda place: f"{unit} {place}")
 
 
 def check_records(
@@ -161,9 +151,9 @@ def check_records(
     checker = RecordChecker(optional=["split"] if barcode_needed else ["split", "dna_barcode"])
     good: list[pa.Table] = []
     bad: list[BadRecord] = []
-    other_markers: Counter[str] = Counter()
+    other_markers = OtherMarkers()
     for batch in batches:
-        table, found = _check(checker, _of_the_marker(batch, other_markers))
+        table, found = _check(checker, other_markers.leave_out(batch))
         good.append(table)
         bad += sorted([*batch.malformed, *found], key=lambda record: record.row)
         if bad and on_error == "raise":
@@ -171,9 +161,7 @@ def check_records(
     if skipped is not None:
         skipped += bad
     count = sum(len(table) for table in good)
-    if other_markers:
-        summary = ", ".join(f"{marker}: {n:,}" for marker, n in other_markers.most_common())
-        message = f"'{name}': left out {other_markers.total():,} that are not of the marker {MARKER} ({summary})"
+    if message := other_markers.message(name):
         if not count and not bad:
             raise ValueError(f"{message}; nothing is left.")
         warnings.warn(f"{message}.", stacklevel=3)
@@ -197,37 +185,13 @@ def _describe(bad: BadRecord, good: list[pa.Table], where: Callable[[int], str])
     return f"{where(bad.row)}{processid}: {reason}"
 
 
-def _of_the_marker(batch: RawRecords, other_markers: Counter[str]) -> RawRecords:
-    """Leave out the records of other markers, and BOLD's records without any sequence, and count them."""
-    if "marker_code" not in batch.table.column_names:
-        return batch
-    markers = batch.table["marker_code"].to_pylist()
-    has_barcode = batch.table["dna_barcode"].is_valid().to_pylist() if "dna_barcode" in batch.table.column_names else []
-    keep = []
-    for i, marker in enumerate(markers):
-        keep.append(marker.upper() == MARKER.encode() if marker else not has_barcode or has_barcode[i])
-        if not keep[-1]:
-            other_markers[marker.decode() if marker else "no sequence"] += 1
-    return RawRecords(batch.table.filter(pa.array(keep, pa.bool_())), batch.places[np.array(keep, bool)], [])
-
-
 def _check(checker: RecordChecker, batch: RawRecords) -> tuple[pa.Table, list[BadRecord]]:
-    columns = dict(zip(batch.table.column_names, batch.table.columns, strict=True))
-    if "coord" in columns:
-        columns["coord-lat"], columns["coord-lon"] = _split_coordinates(columns["coord"])
-    nothing = pa.chunked_array([pa.nulls(len(batch.table), pa.binary())])
-    columns = {name: columns.get(name, nothing) for name in COLUMN_NAMES}
+    columns = schema_columns(batch, COLUMN_NAMES)
     for alias, released in SPLIT_ALIASES.items():
         columns["split"] = pc.if_else(pc.equal(columns["split"], alias.encode()), released.encode(), columns["split"])
     for pattern, replacement in ((f"[{re.escape(GAPS)}]".encode(), b""), (b"[uU]", b"T")):
         columns["dna_barcode"] = pc.replace_substring_regex(columns["dna_barcode"], pattern, replacement)
     return checker.check(pa.table(columns), batch.places)
-
-
-def _split_coordinates(column: pa.ChunkedArray) -> list[pa.ChunkedArray]:
-    """Latitude and longitude of `(-35.02, 149.1)`, in brackets of any kind or none."""
-    pairs = [(value or b"").strip(b"[]() ").partition(b",") for value in column.to_pylist()]
-    return [pa.chunked_array([[pair[i].strip() or None for pair in pairs]], pa.binary()) for i in (0, 2)]
 
 
 def with_images(table: pa.Table, images: pa.Array | pa.ChunkedArray) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +27,7 @@ GRID, SEA, LAND, COAST = "#dfe4e8", "#eef3f7", "#cfd6da", "#b4bec4"
 MAX_BINS = 120
 # Latitudes between which the map is drawn.
 SOUTH, NORTH = -58.0, 84.0
+Place = tuple[float, float, int]
 RANK_NAMES = {"dna_bin": "BIN", "dna_barcode": "barcode"}
 
 
@@ -59,18 +60,43 @@ def save_pictures(statistics: Statistics, folder: Path) -> list[Picture]:
     return drawn
 
 
-def site_map(statistics: Statistics) -> Figure:
-    """Draw where specimens come from: one dot for each cell of one degree."""
-    # The largest last, on top of the others.
-    latitudes, longitudes, counts = np.array(sorted(statistics.places, key=lambda place: place[2])).T
+def site_map(places: Sequence[Place], specimens: int) -> Figure:
+    """Draw where specimens come from: one dot for each cell of one degree.
+
+    Args:
+        places: Latitude and longitude in decimal degrees, and number, of each cell; at least one.
+        specimens: Number of all specimens.
+    """
     figure = Figure(figsize=(12, 6.5))
-    axes = figure.add_axes((0.01, 0.11, 0.98, 0.78), frame_on=False, aspect="equal", xticks=[], yticks=[])
+    axes = figure.add_axes((0.01, 0.11, 0.98, 0.78))
+    draw_sites(axes, figure.add_axes((0.02, 0.07, 0.2, 0.022)), places)
+    located = sum(count for *_, count in places)
+    note = f"{located:,} specimens from {len(places):,} cells; {specimens - located:,} without coordinates"
+    figure.text(0.02, 0.94, "Collection sites", fontsize=17, color=TEXT, weight="bold")
+    figure.text(0.98, 0.94, note, fontsize=10, color=MUTED, ha="right")
+    figure.text(0.23, 0.071, "specimens in a cell of 1°", fontsize=10, color=MUTED)
+    figure.text(0.98, 0.071, "Equal Earth projection; land: Natural Earth", fontsize=10, color=MUTED, ha="right")
+    return figure
+
+
+def draw_sites(axes: Axes, scale: Axes, places: Sequence[Place], *, dot: float = 1.0) -> None:
+    """Draw a map of the world with a dot for each place, and the scale of its colours.
+
+    Args:
+        axes: Where to draw the map.
+        scale: Where to draw the scale.
+        places: Latitude and longitude in decimal degrees, and number; at least one.
+        dot: Factor of the area of the dots.
+    """
+    # The largest last, on top of the others.
+    latitudes, longitudes, counts = np.array(sorted(places, key=lambda place: place[2])).T
+    axes.set(frame_on=False, aspect="equal", xticks=[], yticks=[])
     _draw_earth(axes)
     x, y = equal_earth(longitudes, latitudes).T
     dots = axes.scatter(
         x,
         y,
-        s=10 + 12 * np.log10(counts),
+        s=dot * (10 + 12 * np.log10(counts)),
         c=counts,
         norm=LogNorm(1, max(counts.max(), 10)),
         cmap="plasma_r",
@@ -78,18 +104,10 @@ def site_map(statistics: Statistics) -> Figure:
         linewidths=0.4,
         zorder=3,
     )
-    scale = figure.add_axes((0.02, 0.07, 0.2, 0.022))
-    bar = figure.colorbar(dots, cax=scale, orientation="horizontal", format=EngFormatter(sep=""), drawedges=False)
+    bar = scale.figure.colorbar(dots, cax=scale, orientation="horizontal", format=EngFormatter(sep=""), drawedges=False)
     bar.outline.set_linewidth(0)
     bar.minorticks_off()
     scale.tick_params(colors=MUTED, labelsize=9, length=0)
-    located = int(counts.sum())
-    note = f"{located:,} specimens from {len(counts):,} cells; {statistics.specimens - located:,} without coordinates"
-    figure.text(0.02, 0.94, "Collection sites", fontsize=17, color=TEXT, weight="bold")
-    figure.text(0.98, 0.94, note, fontsize=10, color=MUTED, ha="right")
-    figure.text(0.23, 0.071, "specimens in a cell of 1°", fontsize=10, color=MUTED)
-    figure.text(0.98, 0.071, "Equal Earth projection; land: Natural Earth", fontsize=10, color=MUTED, ha="right")
-    return figure
 
 
 def _draw_earth(axes: Axes) -> None:
@@ -184,13 +202,13 @@ PICTURES = (
     Picture(
         "taxonomy",
         "Rings of classes, orders and families; the angle is the number of specimens.",
-        taxonomy_sunburst,
+        lambda statistics: taxonomy_sunburst(statistics.taxa, statistics.specimens),
         lambda statistics: not any(name for *names, _ in statistics.taxa for name in names),
     ),
     Picture(
         "sites",
         "Map of the world with a dot for each cell of one degree where specimens were collected.",
-        site_map,
+        lambda statistics: site_map(statistics.places, statistics.specimens),
         lambda statistics: not statistics.places,
     ),
     Picture(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from bioscan_hf.data.records import BadRecord
 RECORDS_PER_BATCH = 2_000
 NO_VALUE = frozenset({"", "None", "NA", "nan", "NaN"})
 """Fields without a value: empty, or as BOLD's data packages (`None`), R (`NA`) and pandas (`nan`) write them."""
+
+MARKER = "COI-5P"
 
 _NOTHING = pa.array(sorted(NO_VALUE))
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -38,6 +41,14 @@ class RawRecords(NamedTuple):
     places: np.ndarray
     malformed: list[BadRecord]
 
+    def filter(self, keep: np.ndarray) -> RawRecords:
+        """Keep some records of the table, and all malformed ones.
+
+        Args:
+            keep: bool (N,), one per row of the table.
+        """
+        return self._replace(table=self.table.filter(pa.array(keep)), places=self.places[keep])
+
 
 def raw_records(
     columns: Mapping[str, Sequence[str | None] | pa.Array], places: Sequence[int], malformed: Sequence[BadRecord] = ()
@@ -48,6 +59,49 @@ def raw_records(
         text = pc.utf8_trim_whitespace(pa.array(column, pa.string()))
         arrays[name] = pc.if_else(pc.is_in(text, value_set=_NOTHING), None, text).cast(pa.binary())
     return RawRecords(pa.table(arrays), np.array(places, np.int32), list(malformed))
+
+
+def schema_columns(batch: RawRecords, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+    """Some columns of the schema: what a batch lacks is null, and `coord` is split into latitude and longitude."""
+    columns = dict(zip(batch.table.column_names, batch.table.columns, strict=True))
+    if "coord" in columns:
+        columns["coord-lat"], columns["coord-lon"] = _split_coordinates(columns["coord"])
+    nothing = pa.chunked_array([pa.nulls(len(batch.table), pa.binary())])
+    return {name: columns.get(name, nothing) for name in names}
+
+
+def _split_coordinates(column: pa.ChunkedArray) -> list[pa.ChunkedArray]:
+    """Latitude and longitude of `(-35.02, 149.1)`, in brackets of any kind or none."""
+    pairs = [(value or b"").strip(b"[]() ").partition(b",") for value in column.to_pylist()]
+    return [pa.chunked_array([[pair[i].strip() or None for pair in pairs]], pa.binary()) for i in (0, 2)]
+
+
+class OtherMarkers:
+    """Leaves out the records of other markers, and BOLD's records without any sequence, and counts them."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def leave_out(self, batch: RawRecords) -> RawRecords:
+        """Keep the records of the marker COI-5P, and all if there is no column `marker_code`."""
+        if "marker_code" not in batch.table.column_names:
+            return batch
+        markers = batch.table["marker_code"].to_pylist()
+        columns = batch.table.column_names
+        has_barcode = batch.table["dna_barcode"].is_valid().to_pylist() if "dna_barcode" in columns else []
+        keep = []
+        for i, marker in enumerate(markers):
+            keep.append(marker.upper() == MARKER.encode() if marker else not has_barcode or has_barcode[i])
+            if not keep[-1]:
+                self._counts[marker.decode() if marker else "no sequence"] += 1
+        return batch.filter(np.array(keep, bool))
+
+    def message(self, name: str) -> str | None:
+        """Say what was left out of a source, without full stop; None if nothing was."""
+        if not self._counts:
+            return None
+        summary = ", ".join(f"{marker}: {n:,}" for marker, n in self._counts.most_common())
+        return f"'{name}': left out {self._counts.total():,} that are not of the marker {MARKER} ({summary})"
 
 
 def ending(path: Path) -> str:

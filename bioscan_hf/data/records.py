@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ _PROCESSID = r"^[!-.0-\[\]-~]+$"
 # As the name of a folder of images.
 _CHUNK = r"^[0-9a-f]{1,2}$"
 _LIMITS = {"coord-lat": 90.0, "coord-lon": 180.0}
+_LONGEST_NAME = 32
+_SCHEMA = bioscan_features(image=False).arrow_schema
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,7 @@ class RecordChecker:
     def __init__(self, optional: Collection[str] = ()) -> None:
         self.count = 0
         self._optional = optional
-        self._schema = bioscan_features(image=False).arrow_schema
-        self._seen = _Names()
+        self._seen = Names()
 
     def check(self, raw: pa.Table, rows: np.ndarray) -> tuple[pa.Table, list[BadRecord]]:
         """Check some records.
@@ -57,12 +59,10 @@ class RecordChecker:
             The good records with the types of the schema and the column `row`, and the bad ones.
         """
         reasons: dict[int, str] = {}
-        columns = {column.name: self._typed(column.name, raw[column.name], reasons) for column in COLUMNS}
+        columns = {column.name: typed_column(column.name, raw[column.name], reasons) for column in COLUMNS}
         columns["dna_barcode"] = self._barcodes(raw["dna_barcode"], columns["dna_barcode"], reasons)
         self._check_text(columns, reasons)
-        for name, limit in _LIMITS.items():
-            for i in _where(pc.greater(pc.abs(columns[name]), limit)):
-                reasons.setdefault(i, f"{name!r} must be within {limit:g} degrees; got {columns[name][i].as_py():g}.")
+        check_coordinates(columns, reasons)
         # Last, for the id of a bad record is not taken.
         names = [None if i in reasons else name for i, name in enumerate(raw["processid"].to_pylist())]
         for i in self._seen.repeated(names):
@@ -73,22 +73,7 @@ class RecordChecker:
         if bad:
             table = table.take(np.setdiff1d(np.arange(len(table)), list(reasons)))
         self.count += len(table)
-        return table.cast(self._schema.append(pa.field("row", pa.int32()))), bad
-
-    def _typed(self, name: str, column: pa.ChunkedArray, reasons: dict[int, str]) -> pa.ChunkedArray:
-        dtype = self._schema.field(name).type
-        try:
-            return _cast(column, dtype)
-        except pa.ArrowInvalid:
-            kind = "text in UTF-8" if pa.types.is_string(dtype) else f"a number ({dtype})"
-            values = []
-            for i, value in enumerate(column):
-                try:
-                    values.append(_cast(pa.array([value.as_py()], pa.binary()), dtype)[0])
-                except pa.ArrowInvalid:
-                    reasons.setdefault(i, f"{name!r} must be {kind}; got {_readable(value)!r}.")
-                    values.append(pa.scalar(None, dtype))
-            return pa.chunked_array([pa.array([value.as_py() for value in values], dtype)])
+        return table.cast(_SCHEMA.append(pa.field("row", pa.int32()))), bad
 
     def _check_text(self, columns: dict[str, pa.ChunkedArray], reasons: dict[int, str]) -> None:
         processids, splits, chunks = (columns[name] for name in ("processid", "split", "chunk"))
@@ -118,7 +103,45 @@ class RecordChecker:
         return pa.chunked_array([pa.array(cleaned, pa.string())])
 
 
-class _Names:
+def typed_column(name: str, column: pa.ChunkedArray, reasons: dict[int, str]) -> pa.ChunkedArray:
+    """Give a column of text its type in the schema.
+
+    Args:
+        name: Which column of the schema it is.
+        column: Binary, empty fields as null.
+        reasons: Takes what is wrong, by row, unless something is wrong with the row already.
+
+    Returns:
+        The values, null where the text is wrong.
+    """
+    dtype = _SCHEMA.field(name).type
+    try:
+        return _cast(column, dtype)
+    except pa.ArrowInvalid:
+        kind = "text in UTF-8" if pa.types.is_string(dtype) else f"a number ({dtype})"
+        values = []
+        for i, value in enumerate(column):
+            try:
+                values.append(_cast(pa.array([value.as_py()], pa.binary()), dtype)[0])
+            except pa.ArrowInvalid:
+                reasons.setdefault(i, f"{name!r} must be {kind}; got {_readable(value)!r}.")
+                values.append(pa.scalar(None, dtype))
+        return pa.chunked_array([pa.array([value.as_py() for value in values], dtype)])
+
+
+def check_coordinates(columns: Mapping[str, pa.ChunkedArray], reasons: dict[int, str]) -> None:
+    """Find latitudes and longitudes that are none.
+
+    Args:
+        columns: `coord-lat` and `coord-lon` as numbers.
+        reasons: As in `typed_column`.
+    """
+    for name, limit in _LIMITS.items():
+        for i in _where(pc.greater(pc.abs(columns[name]), limit)):
+            reasons.setdefault(i, f"{name!r} must be within {limit:g} degrees; got {columns[name][i].as_py():g}.")
+
+
+class Names:
     """Names seen so far, in a few sorted arrays: 5 million process ids take 100 MB, a tenth of what a set takes."""
 
     def __init__(self) -> None:
@@ -128,7 +151,8 @@ class _Names:
         """Add names; return the positions of those that were there before, in earlier calls or in this one."""
         if not names:
             return []
-        new = np.array([name or b"" for name in names], dtype=np.bytes_)
+        # All names of an array take as much room as the longest of them.
+        new = np.array([_shortened(name) if name else b"" for name in names], dtype=np.bytes_)
         old = np.zeros(len(new), bool)
         for known in self._sorted:
             place = np.minimum(np.searchsorted(known, new), len(known) - 1)
@@ -142,6 +166,10 @@ class _Names:
             last, before = self._sorted.pop(), self._sorted.pop()
             self._sorted.append(np.sort(np.concatenate([before, last]), kind="stable"))
         return [int(i) for i in np.flatnonzero(old & (new != b""))]
+
+
+def _shortened(name: bytes) -> bytes:
+    return name if len(name) <= _LONGEST_NAME else hashlib.blake2b(name, digest_size=_LONGEST_NAME).digest()
 
 
 def _cast(column: pa.ChunkedArray | pa.Array, dtype: pa.DataType) -> pa.ChunkedArray | pa.Array:

@@ -16,6 +16,8 @@ from bioscan_hf.data.release import Published
 
 ROWS_AT_A_TIME = 50_000
 TREE_RANKS = ("class", "order", "family")
+CELLS = 180 * 360
+"""Of one degree on the Earth."""
 COLUMNS = ("split", *RANKS, "dna_bin", "dna_barcode", "country", "coord-lat", "coord-lon")
 
 
@@ -122,7 +124,7 @@ def compute_statistics(
     if not len(specimens):
         raise ValueError("There are no specimens to count; the table is empty.")
     taxa, countries, splits, bins, barcodes = [], [], [], [], []
-    lengths, cells, letters = np.zeros(0, np.int64), np.zeros(180 * 360, np.int64), np.zeros(2, np.int64)
+    lengths, cells, letters = np.zeros(0, np.int64), np.zeros(CELLS, np.int64), np.zeros(2, np.int64)
     for table in _tables(specimens):
         taxa.append(_count(table, ["split", *RANKS]))
         countries.append(_count(table, ["country"]))
@@ -131,7 +133,7 @@ def compute_statistics(
         barcodes.append(barcode_hashes(table["dna_barcode"]))
         lengths = _add(lengths, np.bincount(pc.binary_length(table["dna_barcode"].drop_null()).to_numpy()))
         letters += _unusual_letters(table["dna_barcode"].drop_null())
-        cells += _cells(table["coord-lat"].to_numpy(), table["coord-lon"].to_numpy())
+        cells += count_cells(table["coord-lat"].to_numpy(), table["coord-lon"].to_numpy())
         if report is not None:
             report(len(table))
     taxonomy = _sum(taxa, ["split", *RANKS])
@@ -144,7 +146,7 @@ def compute_statistics(
         ranks=[_rank_statistics(rank, own, len(specimens)) for rank, own in sizes.items()],
         barcodes=BarcodeStatistics(_pairs(lengths), *letters.tolist()),
         countries=_rows(_sum(countries, ["country"])),
-        places=[(at // 360 - 89.5, at % 360 - 179.5, count) for at, count in _pairs(cells)],
+        places=places_of_cells(cells),
         taxa=_rows(_sum([taxonomy], TREE_RANKS)),
     )
 
@@ -218,12 +220,29 @@ def _unusual_letters(barcodes: pa.ChunkedArray) -> tuple[int, int]:
     return tuple(pc.sum(column, min_count=0).as_py() for column in found)
 
 
-def _cells(latitudes: np.ndarray, longitudes: np.ndarray) -> np.ndarray:
-    """Specimens in each cell of one degree, (180 * 360,), from south to north and there from west to east."""
+def count_cells(latitudes: np.ndarray, longitudes: np.ndarray) -> np.ndarray:
+    """Count the specimens in each cell of one degree.
+
+    Args:
+        latitudes: (N,) decimal degrees, NaN where there is none.
+        longitudes: (N,) likewise.
+
+    Returns:
+        (`CELLS`,) from south to north and there from west to east.
+    """
     valid = (np.abs(latitudes) <= 90) & (np.abs(longitudes) <= 180)  # False for null, which is NaN
     rows = np.minimum(latitudes[valid] + 90, 179).astype(np.int64)
     columns = np.minimum(longitudes[valid] + 180, 359).astype(np.int64)
-    return np.bincount(rows * 360 + columns, minlength=180 * 360)
+    return np.bincount(rows * 360 + columns, minlength=CELLS)
+
+
+def places_of_cells(cells: np.ndarray) -> list[tuple[float, float, int]]:
+    """Latitude and longitude of the middle of each cell that is not empty, and its count.
+
+    Args:
+        cells: (`CELLS`,) as from `count_cells`.
+    """
+    return [(at // 360 - 89.5, at % 360 - 179.5, count) for at, count in _pairs(cells)]
 
 
 def _add(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -13,8 +13,6 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Wedge
 
-from bioscan_hf.data.statistics import Statistics
-
 TEXT, MUTED = "#22303c", "#66757f"
 # Told apart by people who see few colours, too.
 PALETTE = ("#4477aa", "#ee8866", "#44aa99", "#ccbb44", "#aa4499", "#66ccee", "#882255", "#99aa55", "#bb9977")
@@ -22,13 +20,13 @@ PALETTE = ("#4477aa", "#ee8866", "#44aa99", "#ccbb44", "#aa4499", "#66ccee", "#8
 LEAST_SHARE = 0.006
 # Inner and outer radius, and size of the names in points, of classes, orders and families.
 RINGS = ((0.27, 0.53, 11), (0.54, 0.86, 9), (0.87, 1.0, 8))
-INCHES, EXTENT = 9.0, 1.42
-POINTS = INCHES * 72 / (2 * EXTENT)  # in one unit of the axes
+INCHES = 9.0
 
 Colour = tuple[float, float, float]
 Taxon = tuple[str | None, str | None, str | None, int]
 OTHER_COLOUR = to_rgb("#c9ced3")
-CLASS_SHADES = ("#6b7b88", "#84929d", "#9caab3", "#8a8f6f", "#a3a888", "#bcc0a5")
+# Of classes, and of orders.
+SHADES = (("#6b7b88", "#84929d", "#9caab3", "#8a8f6f", "#a3a888", "#bcc0a5"), PALETTE)
 
 
 @dataclass(frozen=True)
@@ -50,19 +48,16 @@ class Sector:
     colour: Colour
 
 
-def taxonomy_sunburst(statistics: Statistics) -> Figure:
-    """Draw the classes, orders and families as rings, from the inside out; the angle is the number of specimens."""
+def taxonomy_sunburst(taxa: Sequence[Taxon], specimens: int) -> Figure:
+    """Draw the classes, orders and families of specimens as rings, with a legend.
+
+    Args:
+        taxa: Class, order, family, None where there is no label, and number of specimens.
+        specimens: Number of all specimens.
+    """
     figure = Figure(figsize=(INCHES * 4 / 3, INCHES))
-    axes = figure.add_axes((0.25, 0, 0.75, 1), frame_on=False, aspect="equal", xticks=[], yticks=[])
-    axes.set(xlim=(-EXTENT, EXTENT), ylim=(-EXTENT, EXTENT))
-    colours = [_colours(_sizes(statistics.taxa, level), shades) for level, shades in ((0, CLASS_SHADES), (1, PALETTE))]
-    for sector in sectors(statistics.taxa, colours):
-        inner, outer, _ = RINGS[sector.level]
-        start, stop = (90 - 360 * at for at in (sector.stop, sector.start))
-        axes.add_patch(Wedge((0, 0), outer, start, stop, width=outer - inner, color=sector.colour, ec="white"))
-        _label(axes, sector)
-    axes.text(0, 0.02, f"{statistics.specimens:,}", ha="center", va="bottom", fontsize=17, color=TEXT, weight="bold")
-    axes.text(0, 0, "specimens", ha="center", va="top", fontsize=12, color=MUTED)
+    axes = figure.add_axes((0.25, 0, 0.75, 1))
+    draw_rings(axes, taxa, specimens, unit="specimens", inches=INCHES)
     note = (
         "Rings from the inside: class, order,\n"
         f"family. Taxa below {LEAST_SHARE:.1%} are drawn\n"
@@ -72,9 +67,59 @@ def taxonomy_sunburst(statistics: Statistics) -> Figure:
     figure.text(0.02, 0.92, note, fontsize=11, color=MUTED, va="top", linespacing=1.5)
     for level, title, top in ((0, "Class", 0.79), (1, "Order", 0.55)):
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.012, top), "alignment": "left"}
-        handles = _legend(_sizes(statistics.taxa, level), colours[level], statistics.specimens)
+        handles = [
+            Patch(color=colour, label=f"{name}  {share}") for name, share, colour in legend(taxa, level, specimens)
+        ]
         figure.legend(handles=handles, title=title, title_fontproperties={"weight": "bold"}, frameon=False, **place)
     return figure
+
+
+def draw_rings(
+    axes: Axes, taxa: Sequence[Taxon], total: int, *, unit: str, inches: float, extent: float = 1.42
+) -> None:
+    """Draw the classes, orders and families as rings, from the inside out; the angle is the number.
+
+    Args:
+        axes: Where to draw.
+        taxa: Class, order, family, None where there is no label, and number.
+        total: Number that is written in the middle.
+        unit: What is counted.
+        inches: Width and height of the axes.
+        extent: Half of the width of the axes over the radius of the rings; names of families stand in the margin.
+    """
+    points = inches * 72 / (2 * extent)  # in one unit of the axes
+    axes.set(xlim=(-extent, extent), ylim=(-extent, extent), frame_on=False, aspect="equal", xticks=[], yticks=[])
+    for sector in sectors(taxa, [_colours(taxa, level) for level in range(len(SHADES))]):
+        inner, outer, _ = RINGS[sector.level]
+        start, stop = (90 - 360 * at for at in (sector.stop, sector.start))
+        axes.add_patch(Wedge((0, 0), outer, start, stop, width=outer - inner, color=sector.colour, ec="white"))
+        _label(axes, sector, points)
+    number = f"{total:,}"
+    size = min(17, 1.8 * RINGS[0][0] * points / (0.7 * len(number)))  # the hole holds it
+    axes.text(0, 0.02, number, ha="center", va="bottom", fontsize=size, color=TEXT, weight="bold")
+    axes.text(0, 0, unit, ha="center", va="top", fontsize=12, color=MUTED)
+
+
+def legend(taxa: Sequence[Taxon], level: int, total: int) -> list[tuple[str, str, Colour]]:
+    """Name, share as text, and colour of the most frequent classes (level 0) or orders (1), and of all others together.
+
+    Args:
+        taxa: Class, order, family, None where there is no label, and number.
+        level: Which ring, 0 or 1.
+        total: What the shares are shares of.
+    """
+    sizes, colours = _sizes(taxa, level), _colours(taxa, level)
+    # Those that are too small to be drawn by themselves have no colour in the picture.
+    entries = [
+        (name, sizes[name], colour if sizes[name] >= LEAST_SHARE * total else OTHER_COLOUR)
+        for name, colour in colours.items()
+    ]
+    rest = [name for name in sizes if name not in colours]
+    if rest:
+        entries.append((_together(rest), sum(sizes[name] for name in rest), OTHER_COLOUR))
+    return [
+        (name, f"{size / total:.1%}" if size >= 0.001 * total else "< 0.1%", colour) for name, size, colour in entries
+    ]
 
 
 def sectors(taxa: Sequence[Taxon], colours: Sequence[Mapping[str, Colour]]) -> list[Sector]:
@@ -123,10 +168,10 @@ def _sizes(taxa: Sequence[Taxon], level: int) -> Counter[str]:
     return sizes
 
 
-def _colours(sizes: Counter[str], shades: Sequence[str]) -> dict[str, Colour]:
-    """A colour for each of the most frequent."""
-    frequent = sizes.most_common(len(shades))
-    return {name: to_rgb(shade) for (name, _), shade in zip(frequent, shades, strict=False)}
+def _colours(taxa: Sequence[Taxon], level: int) -> dict[str, Colour]:
+    """A colour for each of the most frequent classes or orders."""
+    frequent = _sizes(taxa, level).most_common(len(SHADES[level]))
+    return {name: to_rgb(shade) for (name, _), shade in zip(frequent, SHADES[level], strict=False)}
 
 
 def _together(names: Sequence[str]) -> str:
@@ -138,23 +183,16 @@ def _lighter(colour: Colour, amount: float) -> Colour:
     return red, green, blue
 
 
-def _legend(sizes: Counter[str], colours: Mapping[str, Colour], specimens: int) -> list[Patch]:
-    # Those that are too small to be drawn by themselves have no colour in the picture.
-    entries = [
-        (name, sizes[name], colour if sizes[name] >= LEAST_SHARE * specimens else OTHER_COLOUR)
-        for name, colour in colours.items()
-    ]
-    rest = [name for name in sizes if name not in colours]
-    if rest:
-        entries.append((_together(rest), sum(sizes[name] for name in rest), OTHER_COLOUR))
-    shares = [f"{size / specimens:.1%}" if size >= 0.001 * specimens else "< 0.1%" for _, size, _ in entries]
-    return [Patch(color=entry[2], label=f"{entry[0]}  {share}") for entry, share in zip(entries, shares, strict=True)]
+def _label(axes: Axes, sector: Sector, points: float) -> None:
+    """Write the name along the ring or across it, if it fits; names of families stand outside.
 
-
-def _label(axes: Axes, sector: Sector) -> None:
-    """Write the name along the ring or across it, if it fits; names of families stand outside."""
+    Args:
+        axes: Where to write.
+        sector: What to name.
+        points: Points in one unit of the axes.
+    """
     inner, outer, size = RINGS[sector.level]
-    width, height = 0.62 * size * len(sector.name) / POINTS, 1.15 * size / POINTS
+    width, height = 0.62 * size * len(sector.name) / points, 1.15 * size / points
     outside = sector.level == 2
     radius = outer + 0.015 if outside else (inner + outer) / 2
     length = 2 * np.pi * radius * (sector.stop - sector.start)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datasets import Image
 
+from bioscan_hf.data.features import COLUMN_NAMES, RANKS
 from bioscan_hf.data.raw_records import (
     RECORDS_PER_BATCH,
     RawRecords,
@@ -27,6 +29,51 @@ if TYPE_CHECKING:
 
 TABLE_DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 TABLE_ENDINGS = (*TABLE_DELIMITERS, ".parquet")
+# Names of the same columns in BOLD exports (version 4, and 5 with its Barcode Core Data Model, as BOLDconnectR has
+# them, too), BIOSCAN-1M and the files of the BarcodeBERT repository.
+_SYNONYMS: dict[str, tuple[str, ...]] = {
+    "processid": ("process_id", "id"),
+    "sampleid": ("sample_id",),
+    "taxon": ("identification",),
+    "dna_barcode": ("nucleotides", "nuc", "nucraw", "sequence", "barcode"),
+    "dna_bin": ("bin_uri", "uri"),
+    "country": ("country/ocean", "country.ocean"),
+    "province_state": ("province", "province/state", "province.state"),
+    "coord-lat": ("lat", "latitude"),
+    "coord-lon": ("lon", "longitude"),
+    "marker_code": ("markercode",),
+    **{rank: (f"{rank}_name",) for rank in RANKS},
+}
+FURTHER_COLUMNS = ("marker_code", "coord")
+"""Not part of the schema: which records to keep, and latitude and longitude in one field."""
+
+_BUFFER_SIZE = 1 << 20
+_IMAGES_PER_BATCH = 100
+
+
+def match_columns(names: Sequence[str], others: Sequence[str] = ()) -> dict[str, str]:
+    """Find the columns of the schema in a table, by name or by the names that BOLD and others give them.
+
+    Args:
+        names: Columns of the table, in any letter case.
+        others: Further columns to find.
+
+    Returns:
+        Name in the schema, or in `others`, and name in the table, of each column that is there. Of BOLD also
+        `marker_code`, and `coord` if latitude and longitude have no columns of their own.
+
+    >>> match_columns(["processid", "nuc", "country/ocean", "collectors"])
+    {'processid': 'processid', 'dna_barcode': 'nuc', 'country': 'country/ocean'}
+    """
+    by_name = {name.lower(): name for name in reversed(names)}
+    columns: dict[str, str] = {}
+    for column in (*COLUMN_NAMES, *FURTHER_COLUMNS, *others):
+        for candidate in (column.lower(), *_SYNONYMS.get(column, ())):
+            if candidate in by_name:
+                columns.setdefault(column, by_name[candidate])
+    if "coord-lat" in columns or "coord-lon" in columns:
+        columns.pop("coord", None)
+    return columns
 
 
 def column_names(path: Path) -> list[str]:
@@ -45,7 +92,7 @@ def column_names(path: Path) -> list[str]:
         return text.names
 
 
-def read_table(path: Path, columns: Mapping[str, str]) -> Iterator[RawRecords]:
+def read_table(path: Path, columns: Mapping[str, str], *, image: bool = False) -> Iterator[RawRecords]:
     """Read some columns as text.
 
     In text files, a quoted field may hold line breaks, lines without any text are passed over, and white space around
@@ -54,6 +101,8 @@ def read_table(path: Path, columns: Mapping[str, str]) -> Iterator[RawRecords]:
     Args:
         path: File with one of `TABLE_ENDINGS`.
         columns: The columns to read: the name that each shall have, and its name in the file.
+        image: Whether to read the column `image` of a Parquet file, too, as `datasets.Image` stores it (bytes and
+            path).
 
     Yields:
         Some records at a time; those with too many or too few fields are among the malformed ones.
@@ -61,15 +110,21 @@ def read_table(path: Path, columns: Mapping[str, str]) -> Iterator[RawRecords]:
     Raises:
         ValueError: If the file cannot be read; the message names file and line.
     """
-    return (_parquet_records if ending(path) == ".parquet" else _text_records)(path, columns)
+    return _parquet_records(path, columns, image) if ending(path) == ".parquet" else _text_records(path, columns)
 
 
-def _parquet_records(path: Path, columns: Mapping[str, str]) -> Iterator[RawRecords]:
+def _parquet_records(path: Path, columns: Mapping[str, str], image: bool) -> Iterator[RawRecords]:
     first = 1
-    with named_in_errors(path), pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(RECORDS_PER_BATCH, columns=list(columns.values())):
+    wanted = [*columns.values(), *(["image"] if image else [])]
+    # Without a buffer, all of a column in a group of rows, which may be all rows, is read at once.
+    with named_in_errors(path), pq.ParquetFile(path, buffer_size=_BUFFER_SIZE) as file:
+        for batch in file.iter_batches(_IMAGES_PER_BATCH if image else RECORDS_PER_BATCH, columns=wanted):
             arrays = {name: batch[name_in_file].cast(pa.string()) for name, name_in_file in columns.items()}
-            yield raw_records(arrays, range(first, first + len(batch)))
+            records = raw_records(arrays, range(first, first + len(batch)))
+            if image:
+                images = Image().cast_storage(batch["image"])
+                records = records._replace(table=records.table.append_column("image", images))
+            yield records
             first += len(batch)
 
 

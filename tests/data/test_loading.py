@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -227,10 +225,9 @@ for limit in (5_000, 30_000, resource.RLIM_INFINITY):  # the metadata do not fit
 """
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing_half_written(hub: LocalHub, tmp_path: Path) -> None:
     make_release(tmp_path / "release")
-    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "release"), str(tmp_path / "cache")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = hub.run(FULL_DISK, tmp_path, str(tmp_path / "release"), str(tmp_path / "cache"))
     first, second, third = result.stdout.splitlines()
     assert all("cannot be written (File too large); free some space" in line for line in (first, second))
     assert "metadata-" in first and "cropped_256_train" in second and third == "20"
@@ -278,13 +275,13 @@ def test_a_file_that_is_not_the_released_one_is_refused(
         hub.run(OFFICIAL, tmp_path)
 
 
-def test_without_a_connection_and_a_cache(tmp_path: Path) -> None:
-    source = "from bioscan_hf import load_dataset\nload_dataset(split='train', modalities='dna')"
-    closed = LocalHub("http://127.0.0.1:9")  # the port of the discard service: nobody listens
+def test_without_a_connection_and_a_cache(hub: LocalHub, tmp_path: Path) -> None:
+    # The port of the discard service: nobody listens.
+    closed = "import huggingface_hub\nhuggingface_hub.constants.ENDPOINT = 'http://127.0.0.1:9'\n"
     with pytest.raises(
         AssertionError, match=r"bioscan-ml/BIOSCAN-5M \(main\) is not in the cache, and the Hub cannot be"
     ):
-        closed.run(source, tmp_path)
+        hub.run(closed + OFFICIAL, tmp_path)
 
 
 def test_a_repository_without_specimens(hub: LocalHub, tmp_path: Path) -> None:

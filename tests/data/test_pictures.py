@@ -34,7 +34,7 @@ def test_pictures_without_data_are_left_out(statistics: Statistics, tmp_path: Pa
 
 
 def test_map_has_a_dot_for_each_place_the_largest_on_top(statistics: Statistics) -> None:
-    figure = site_map(statistics)
+    figure = site_map(statistics.places, statistics.specimens)
     (dots,) = figure.axes[0].collections
     places = sorted(statistics.places, key=lambda place: place[2])
     expected = equal_earth(*np.array([(longitude, latitude) for latitude, longitude, _ in places]).T)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bioscan_hf.data.features import COLUMN_NAMES
-from bioscan_hf.data.records import RecordChecker, _Names
+from bioscan_hf.data.records import Names, RecordChecker
 
 GOOD = {"processid": b"A1", "dna_barcode": b"ACGT", "split": b"train"}
 
@@ -16,9 +16,14 @@ def table(*records: Mapping[str, bytes | None]) -> pa.Table:
     return pa.table(columns, names=list(COLUMN_NAMES))
 
 
-@given(batches=st.lists(st.lists(st.none() | st.integers(0, 30).map(lambda i: b"%d" % i), max_size=12), max_size=12))
+NAMES = st.none() | st.builds(
+    lambda i, length: b"%d" % i + b"L" * length, st.integers(0, 9), st.sampled_from([0, 1, 50])
+)
+
+
+@given(batches=st.lists(st.lists(NAMES, max_size=12), max_size=12))
 def test_repeated_names_are_those_that_a_set_finds(batches: list[list[bytes | None]]) -> None:
-    names = _Names()
+    names = Names()
     seen: set[bytes] = set()
     for batch in batches:
         expected = []
@@ -28,6 +33,12 @@ def test_repeated_names_are_those_that_a_set_finds(batches: list[list[bytes | No
             if name is not None:
                 seen.add(name)
         assert names.repeated(batch) == expected
+
+
+def test_a_long_name_does_not_make_room_for_all() -> None:
+    names = Names()
+    names.repeated([b"%d" % i for i in range(1_000)] + [b"L" * 100_000])
+    assert sum(known.nbytes for known in names._sorted) <= 1_001 * 32
 
 
 def test_the_id_of_a_bad_record_is_not_taken() -> None:

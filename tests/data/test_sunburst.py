@@ -1,10 +1,9 @@
-from dataclasses import replace
-
 import pytest
 from datasets import Dataset
+from matplotlib.figure import Figure
 
 from bioscan_hf.data.statistics import compute_statistics
-from bioscan_hf.data.sunburst import OTHER_COLOUR, Sector, sectors, taxonomy_sunburst
+from bioscan_hf.data.sunburst import OTHER_COLOUR, RINGS, Sector, draw_rings, legend, sectors, taxonomy_sunburst
 
 TAXA = [
     ("Insecta", "Diptera", "Culicidae", 500),
@@ -51,11 +50,34 @@ def test_sectors_nest_and_do_not_overlap(sample: Dataset) -> None:
 
 
 @pytest.mark.parametrize("taxa", [TAXA, [("Insecta", None, None, 3)]])
-def test_names_of_large_taxa_and_the_total_are_written(sample: Dataset, taxa: list) -> None:
-    statistics = replace(compute_statistics(sample.select(range(10))), taxa=taxa, specimens=1000)
-    figure = taxonomy_sunburst(statistics)
+def test_names_of_large_taxa_and_the_total_are_written(taxa: list) -> None:
+    figure = taxonomy_sunburst(taxa, 1000)
     texts = {text.get_text() for text in figure.axes[0].texts}
     assert {"1,000", "specimens", "Insecta"} <= texts
     assert ("Culicidae" in texts) == (len(taxa) > 1) and "Odonata" not in texts
+    number = next(text for text in figure.axes[0].texts if text.get_text() == "1,000")
+    assert number.get_fontsize() == 17
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend[0] == ("Insecta  80.9%" if len(taxa) > 1 else "Insecta  0.3%")
+
+
+@pytest.mark.parametrize("total", [7, 20_000, 5_150_850, 1_234_567_890])
+def test_number_in_a_small_picture_stays_in_the_hole(total: int) -> None:
+    figure = Figure(figsize=(5, 5))
+    draw_rings(figure.add_axes((0, 0, 1, 1)), TAXA, total, unit="queries", inches=5, extent=1.6)
+    (axes,) = figure.axes
+    text = next(text for text in axes.texts if text.get_text() == f"{total:,}")
+    box = text.get_window_extent().transformed(axes.transData.inverted())
+    assert box.width < 2 * RINGS[0][0] and "queries" in {text.get_text() for text in axes.texts}
+
+
+def test_legend_gives_shares_and_puts_the_rest_together() -> None:
+    assert [(name, share) for name, share, _ in legend(TAXA, 0, 1000)] == [("Insecta", "80.9%"), ("Arachnida", "19.0%")]
+    many = [("Insecta", f"order {i}", None, 100 - i) for i in range(12)] + [("Insecta", "tiny", None, 1)]
+    entries = legend(many, 1, 2000)
+    assert [entry[0] for entry in entries] == [*(f"order {i}" for i in range(9)), "4 others"]
+    assert entries[-1][1] == f"{(91 + 90 + 89 + 1) / 2000:.1%}" and entries[-1][2] == OTHER_COLOUR
+    assert legend([("Insecta", "tiny", None, 1), ("Insecta", "large", None, 2000)], 1, 2001)[1][1:] == (
+        "< 0.1%",
+        OTHER_COLOUR,
+    )

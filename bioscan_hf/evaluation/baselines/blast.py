@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bioscan_hf.evaluation.baselines.aligner import KEYS, QUERIES, Aligner, Search
 from bioscan_hf.evaluation.encoders.base import Report
 
 PROGRAMS = ("makeblastdb", "blastn")
+Task = Literal["megablast", "blastn"]
 
 # Queries of one call, after which progress can be told.
 _QUERIES = 500
@@ -25,7 +25,7 @@ _HITS = 10
 
 def is_installed() -> bool:
     """Whether the programs are there."""
-    return all(shutil.which(program) for program in PROGRAMS)
+    return _aligner().is_installed()
 
 
 def version() -> str:
@@ -34,7 +34,7 @@ def version() -> str:
     Raises:
         OSError: If it is not installed.
     """
-    return _run(["blastn", "-version"]).split()[1]
+    return _aligner().run(["blastn", "-version"]).split()[1]
 
 
 def best_hits(keys: Sequence[str], queries: Sequence[str], *, report: Report | None = None) -> NDArray[np.int64]:
@@ -57,56 +57,58 @@ def best_hits(keys: Sequence[str], queries: Sequence[str], *, report: Report | N
         OSError: If BLAST is not installed, or fails.
         ValueError: If there are no keys.
     """
-    if not keys:
-        raise ValueError("BLAST needs keys to search in; there are none.")
-    # First of equal barcodes, so that the lowest index wins.
-    distinct_keys = list({barcode: i for i, barcode in reversed(list(enumerate(keys)))}.items())
-    distinct_keys.sort(key=lambda item: item[1])
-    distinct_queries = list(dict.fromkeys(queries))
-    found: dict[str, int] = {}
-    with tempfile.TemporaryDirectory(prefix="bioscan-blast-") as name:
-        folder = Path(name)
-        _write_fasta(folder / "keys.fasta", [(str(i), barcode) for barcode, i in distinct_keys])
-        _run(["makeblastdb", "-in", "keys.fasta", "-dbtype", "nucl", "-out", "keys"], folder)
-        for start in range(0, len(distinct_queries), _QUERIES):
-            block = distinct_queries[start : start + _QUERIES]
-            _write_fasta(folder / "queries.fasta", [(str(start + i), barcode) for i, barcode in enumerate(block)])
-            best: dict[int, tuple[float, int]] = {}
-            for line in _search(folder).splitlines():
-                query, key, bits = line.split("\t")
-                candidate = (-float(bits), int(key))
-                best[int(query)] = min(best.get(int(query), candidate), candidate)
-            found.update({distinct_queries[query]: key for query, (_, key) in best.items()})
-            if report:
-                report(start + len(block), len(distinct_queries))
-    return np.array([found.get(barcode, -1) for barcode in queries], dtype=np.int64)
+    return _aligner().best_hits(keys, queries, threads=torch.get_num_threads(), block=_QUERIES, report=report)
 
 
-def _search(folder: Path) -> str:
+def measured_search(
+    keys: Sequence[str], queries: Sequence[str], *, threads: int = 2, task: Task = "megablast"
+) -> Search:
+    """Find the keys of `best_hits` by one call of blastn, and measure the time and memory of this call alone.
+
+    The library is made beforehand, of the distinct keys; all queries are searched, also equal ones.
+
+    Args:
+        keys: K barcodes.
+        queries: Q barcodes.
+        threads: Of the search.
+        task: That of blastn: `megablast` is its default, `blastn` finds more of what is less alike.
+
+    Raises:
+        OSError: If BLAST is not installed, or fails.
+        ValueError: If there are no keys.
+    """
+    return _aligner(task).measured_search(keys, queries, threads=threads)
+
+
+def _aligner(task: Task = "megablast") -> Aligner:
+    return Aligner(
+        name="BLAST",
+        programs=PROGRAMS,
+        install="BLAST+ (Debian: `apt install ncbi-blast+`; conda: `conda install -c bioconda blast`)",
+        library=["makeblastdb", "-in", KEYS, "-dbtype", "nucl", "-out", "keys"],
+        search=partial(_search, task),
+        parse=_best_keys,
+    )
+
+
+def _search(task: Task, threads: int) -> list[str]:
     options = {
+        "task": task,
         "strand": "plus",
         "db": "keys",
-        "query": "queries.fasta",
+        "query": QUERIES,
         "max_target_seqs": str(_HITS),
         "max_hsps": "1",
-        "num_threads": str(torch.get_num_threads()),
+        "num_threads": str(threads),
         "outfmt": "6 qseqid sseqid bitscore",
     }
-    return _run(["blastn", *(word for name, value in options.items() for word in (f"-{name}", value))], folder)
+    return ["blastn", *(word for name, value in options.items() for word in (f"-{name}", value))]
 
 
-def _write_fasta(path: Path, records: Sequence[tuple[str, str]]) -> None:
-    path.write_text("".join(f">{name}\n{barcode}\n" for name, barcode in records), encoding="ascii")
-
-
-def _run(command: Sequence[str], folder: Path | None = None) -> str:
-    """Run a program, in a folder: it would take a path with a space for two files."""
-    if shutil.which(command[0]) is None:
-        raise OSError(
-            f"The program '{command[0]}' is not installed. Install BLAST+ (Debian: `apt install ncbi-blast+`; conda: "
-            "`conda install -c bioconda blast`), or leave this baseline out."
-        )
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise OSError(f"'{command[0]}' failed: {done.stderr.strip() or f'exit code {done.returncode}'}")
-    return done.stdout
+def _best_keys(printed: str) -> dict[int, int]:
+    best: dict[int, tuple[float, int]] = {}
+    for line in printed.splitlines():
+        query, key, bits = line.split("\t")
+        candidate = (-float(bits), int(key))
+        best[int(query)] = min(best.get(int(query), candidate), candidate)
+    return {query: key for query, (_, key) in best.items()}

@@ -7,8 +7,9 @@ import pytest
 from datasets import Dataset
 
 from bioscan_hf.evaluation.baselines import blast
-from bioscan_hf.evaluation.baselines.blast import best_hits, is_installed, version
+from bioscan_hf.evaluation.baselines.blast import best_hits, is_installed, measured_search, version
 
+TASKS: list[blast.Task] = ["megablast", "blastn"]
 needs_blast = pytest.mark.skipif(not is_installed(), reason="needs BLAST+ (makeblastdb, blastn)")
 
 # Keeps the keys as they are.
@@ -73,6 +74,14 @@ def test_queries_are_searched_in_parts(programs: Path, monkeypatch: pytest.Monke
     assert best_hits(["TTT"], []).tolist() == []
 
 
+def test_a_measured_search_is_one_call(programs: Path) -> None:
+    found = measured_search(
+        ["AAAATT", "AAAAAA", "CCCCCC", "AAAATT"], ["AAAAAA", "GGGGGG", "AAAATA", "AAAAAA"], threads=3
+    )
+    assert found.hits.tolist() == [1, -1, 0, 1] and found.usage.seconds > 0
+    assert (programs / "calls").read_text() == "4 3\n"
+
+
 def test_version_is_that_of_blastn(programs: Path) -> None:
     assert is_installed() and version() == "9.8.7+"
 
@@ -118,6 +127,9 @@ def test_barcodes_of_the_sample_find_themselves_and_their_variants(
     # Of the first barcode there is a second key, which does not win.
     hits = best_hits([*distinct, distinct[0]], [*distinct, stranger, *variants, distinct[0]])
     assert hits.tolist() == [*range(12), -1, *range(12), 0]
+    for task in TASKS:
+        found = measured_search([*distinct, distinct[0]], [*distinct, stranger, *variants, distinct[0]], task=task)
+        assert found.hits.tolist() == hits.tolist() and found.usage.peak_bytes > 2**20
     assert not list((tmp_path / "a folder").iterdir())
 
 

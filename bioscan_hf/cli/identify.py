@@ -1,0 +1,184 @@
+"""`bioscan identify`: names for barcodes and images."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from bioscan_hf.cli.benchmark.common import this_command
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bioscan_hf.identification.summary import Summary
+
+# Rows of the table on the screen.
+_SHOWN = 50
+
+
+def identify(
+    queries: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="QUERIES",
+            help="FASTA, CSV, TSV or Parquet file; folder of images, with or without a table; folder of a release; or "
+            "repository on the Hub. There may be several.",
+            show_default=False,
+        ),
+    ],
+    library: Annotated[
+        str, typer.Option(help="Folder of a library, or its repository on the Hub.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="File *.csv, *.tsv, *.jsonl (each also .gz) or *.parquet.", show_default="a table on the screen"
+        ),
+    ] = None,
+    max_error: Annotated[
+        float, typer.Option(help="Share of the names at the safe rank that may be wrong; between 0 and 1.")
+    ] = 0.01,
+    nearest: Annotated[int, typer.Option(help="Specimens of the library to tell with each query.", min=1, max=20)] = 1,
+    summary: Annotated[
+        Path | None, typer.Option(help="File *.html for a page with what was found.", show_default=False)
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split of the queries, or sum as val+test.", show_default="all")
+    ] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(help="Table of processid and split that replaces the column `split`.", show_default=False),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the library on the Hub.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads that compute.", min=1, show_default="all cores")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda, cuda:1 … for a library with a model.", show_default="GPU if there is one"),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON about the run, and nothing else.")
+    ] = False,
+) -> None:
+    """Name specimens by their barcodes, or by their images: at each rank, how sure, whether new, and nearest to which.
+
+    A bad record gets a row with a note and never stops the others. Barcodes may be in upper or lower case, with gaps,
+    and on either strand. Any number of queries is read and written in constant memory.
+
+    Example: bioscan identify my_barcodes.fasta --library my-library --output names.csv --summary names.html
+    """
+    # Imported here, so that help and wrong usage need not wait for them.
+    import psutil
+    from transformers.utils.logging import disable_progress_bar
+
+    from bioscan_hf.identification.identify import Identifier
+    from bioscan_hf.identification.queries import read_queries
+    from bioscan_hf.identification.results import results_schema
+    from bioscan_hf.identification.streaming import identify_all
+    from bioscan_hf.identification.summary import Origin, Summary
+    from bioscan_hf.identification.writers import result_ending, result_writer
+
+    disable_progress_bar()
+    if output is not None:
+        result_ending(output)
+    if summary is not None and summary.suffix.lower() not in (".html", ".htm"):
+        raise typer.BadParameter(f"--summary must be a file *.html; got '{summary}'.")
+    identifier = Identifier.from_pretrained(
+        library, revision=revision, max_error=max_error, nearest=nearest, device=device
+    )
+    console = Console(highlight=False, quiet=as_json)
+    start_seconds = time.time() - psutil.Process().create_time()
+    start = time.perf_counter()
+    images = identifier.library.images is not None
+    batches = (batch for source in queries for batch in read_queries(source, split=split, splits=splits, image=images))
+    counts = Summary()
+    shown: list[pa.Table] = []
+    writer = nullcontext(shown.append) if output is None else result_writer(output, results_schema(nearest))
+    with _progress(console) as progress, writer as write:
+        task = progress.add_task("queries", total=None)
+        for table in identify_all(identifier, batches, threads=threads):
+            counts.add(table)
+            if output is not None or counts.counts.queries - len(table) < _SHOWN:
+                write(table)
+            progress.advance(task, len(table))
+    seconds = time.perf_counter() - start
+    if summary is not None:
+        reference = identifier.library
+        specimens, model = len(reference.keys.of_specimen), reference.info["model"]
+        origin = Origin(", ".join(queries), library, specimens, model, max_error, this_command())
+        counts.write(summary, origin)
+    if as_json:
+        told = {"queries": counts.counts.queries, "seconds": round(seconds, 4)}
+        typer.echo(json.dumps({**told, "start_seconds": round(start_seconds, 4)}))
+        return
+    if output is None:
+        _show(shown, console)
+        if counts.counts.queries > _SHOWN:
+            console.print(f"... and {counts.counts.queries - _SHOWN:,} more; --output FILE writes all.")
+    _say(counts, seconds, max_error, output, summary, console)
+
+
+class _Speed(ProgressColumn):
+    """Queries, and queries per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = f", {task.speed:,.0f}/s" if task.speed else ""
+        return Text(f"{task.completed:,.0f}{speed}", style="progress.data.speed")
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), _Speed(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=console.quiet or not console.is_terminal)
+
+
+def _show(tables: list[pa.Table], console: Console) -> None:
+    """Print the first rows."""
+    screen = Table("query", "name", "sure", "species", "sure", "novelty", "nearest", "identity", "notes")
+    for row in [row for table in tables for row in table.to_pylist()][:_SHOWN]:
+        safe = row["safe_rank"]
+        name = f"{row['safe_taxon']} ({safe})" if safe else "-"
+        novelty = "-" if row["novelty"] is None else f"{row['novelty']:.2f}{' new' if row['novel'] else ''}"
+        screen.add_row(
+            row["processid"],
+            name,
+            _percent(row[f"{safe}_probability"] if safe else None),
+            row["species"] or "-",
+            _percent(row["species_probability"]),
+            novelty,
+            row["nearest_processid"] or "-",
+            _percent(row["nearest_identity"]),
+            row["notes"] or "",
+        )
+    console.print(screen)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _say(
+    summary: Summary, seconds: float, max_error: float, output: Path | None, page: Path | None, console: Console
+) -> None:
+    """Print what was found, in a line, and where it is."""
+    counts = summary.counts
+    told = counts.queries - counts.safe_ranks[None]
+    rate = f"{counts.queries / seconds:,.0f}/s" if seconds else ""
+    console.print(
+        f"{counts.queries:,} queries in {seconds:.1f} s ({rate}): {told:,} with a safe name (at most "
+        f"{100 * max_error:g} % wrong), {counts.safe_ranks['species']:,} of them to species; {counts.novel:,} of a "
+        f"species that is probably new; {counts.noted:,} with notes."
+    )
+    if counts.queries and not counts.rated:
+        console.print(
+            "The library is not calibrated, so that no name is called safe; it had too few specimens to hold out."
+        )
+    for path in filter(None, (output, page)):
+        console.print(f"Written: {path}")

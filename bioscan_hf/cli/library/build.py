@@ -1,0 +1,109 @@
+"""`bioscan library build`: reference specimens to a library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from bioscan_hf.cli.benchmark.common import this_command
+from bioscan_hf.cli.library.common import Source, Splits, load, reporting, show
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+CALIBRATION = ("val", "val_unseen", "other_heldout")
+"""Splits that probabilities are fitted on, if the specimens have them."""
+HELD_OUT = "held-out"
+
+
+def build(
+    source: Source,
+    output: Annotated[Path, typer.Option(help="Folder of the library.", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="By what specimens are compared: `aligned`, the letters of barcodes, weighed as the library's labels "
+            "teach; folder or repository of a CLIBD, to identify images, too; or of a BarcodeBERT or another DNA model."
+        ),
+    ] = "aligned",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Splits of the reference specimens.", show_default="train, if there are splits; else all"),
+    ] = None,
+    splits: Splits = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            help="Splits that probabilities are fitted on, or `held-out` for a part of the specimens.",
+            show_default="val+val_unseen+other_heldout, as far as there are such; else held-out",
+        ),
+    ] = None,
+    dtype: Annotated[
+        Literal["float32", "float16"], typer.Option(help="Type of the vectors; float16 needs half the space.")
+    ] = "float32",
+    cells: Annotated[
+        bool,
+        typer.Option("--cells", help="For millions of specimens: compare a query with the nearest cells only (faiss)."),
+    ] = False,
+    on_error: Annotated[
+        Literal["raise", "skip"], typer.Option(help="Stop at a bad record, or leave it out with a warning.")
+    ] = "raise",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …", show_default="GPU if there is one")] = None,
+) -> None:
+    """Make a library of reference specimens, for `bioscan identify`.
+
+    It learns from their labels how to compare barcodes, and from other specimens with labels how sure a name is: from
+    those of the splits `val`, `val_unseen` and `other_heldout`, or from a part that it holds out first. The folder
+    holds safetensors and Parquet only.
+
+    Example: bioscan library build my_reference.csv --output my-library
+    """
+    # Imported here, so that help and wrong usage need not wait for them.
+    from transformers.utils.logging import disable_progress_bar
+
+    from bioscan_hf.data.anywhere import describe_anywhere, has_splits
+    from bioscan_hf.identification.library import Library
+    from bioscan_hf.identification.library_files import check_replaceable, read_manifest
+    from bioscan_hf.identification.models import load_model
+
+    disable_progress_bar()
+    console = Console(highlight=False)
+    check_replaceable(output)
+    loaded = load_model(model, device=device)
+    image = loaded.towers is not None
+    divided = has_splits(source, splits)
+    split = split or ("train" if divided else None)
+    with reporting(console) as report:
+        specimens = load(source, split=split, splits=splits, image=image, on_error=on_error)
+        held_out: Dataset | None = None
+        if calibration != HELD_OUT and (divided or calibration is not None):
+            held_out = _others(source, calibration, split, splits, image=image, on_error=on_error)
+        name, revision = describe_anywhere(source, splits)
+        info = {"source": name, "revision": revision, "split": split, "command": this_command()}
+        library = Library.build(specimens, calibration=held_out, model=loaded, info=info, report=report)
+        report("writing", 0, 1)
+        library.save(output, dtype=dtype, cells=cells)
+    show(output, read_manifest(output), console)
+    console.print(f"\nWritten to {output}/. Now: bioscan identify QUERIES --library {output}")
+
+
+def _others(
+    source: str, wanted: str | None, split: str | None, splits: Path | None, *, image: bool, on_error: str
+) -> Dataset | None:
+    """Specimens that probabilities are fitted on; None if there are none of the usual splits."""
+    from bioscan_hf.data.features import resolve_split
+
+    chosen = wanted or "+".join(name for name in CALIBRATION if split is None or name not in resolve_split(split))
+    if wanted and split and set(resolve_split(wanted)) & set(resolve_split(split)):
+        raise typer.BadParameter(f"--calibration {wanted} and --split {split} have specimens in common.")
+    if not chosen:
+        return None
+    try:
+        return load(source, split=chosen, splits=splits, image=image, on_error=on_error)
+    except ValueError:
+        if wanted:
+            raise
+        return None

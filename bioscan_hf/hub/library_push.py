@@ -1,0 +1,62 @@
+"""Libraries to the Hub, with a card."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from huggingface_hub import ModelCard, ModelCardData
+
+from bioscan_hf.data.builder import CITATION
+from bioscan_hf.data.whole_files import whole_file
+from bioscan_hf.hub.push import check_can_push, push_folder
+from bioscan_hf.identification.description import describe_library
+from bioscan_hf.identification.library_files import read_manifest
+
+
+def push_library(folder: Path, repo_id: str, *, private: bool = False) -> str:
+    """Publish a library, so that `Identifier.from_pretrained` and `bioscan identify --library` load it by its name.
+
+    Args:
+        folder: What `Library.save` wrote; the card is written into it.
+        repo_id: Repository, made if need be.
+        private: Whether a new repository is private.
+
+    Returns:
+        Address of the commit.
+
+    Raises:
+        ValueError: If it is no library, or is not whole.
+        OSError: If the Hub refuses or does not answer; the message says how to push again.
+    """
+    card = library_card(folder, repo_id)
+    check_can_push(repo_id)
+    with whole_file(folder / "README.md") as file:
+        file.write(str(card).encode())
+    return push_folder(folder, repo_id, private=private)
+
+
+def library_card(folder: Path, repo_id: str) -> ModelCard:
+    """The card of a library.
+
+    Args:
+        folder: The library.
+        repo_id: By which it is loaded.
+    """
+    manifest = read_manifest(folder)
+    facts = describe_library(folder, manifest)
+    data = ModelCardData(
+        library_name="bioscan_hf",
+        tags=["biology", "DNA barcoding", "species identification", "bioscan-library"],
+    )
+    with as_file(files("bioscan_hf.hub") / "templates" / "library.md") as template:
+        return ModelCard.from_template(
+            data,
+            template_path=str(template),
+            title=repo_id.rpartition("/")[2],
+            repo_id=repo_id,
+            specimens=dict(facts)["specimens"],
+            facts=[(name, text.replace("|", "\\|")) for name, text in facts],
+            simulated="simulated" in str(manifest.get("source")),
+            citation=CITATION,
+        )

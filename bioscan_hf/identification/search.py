@@ -1,0 +1,131 @@
+"""The keys most similar to each query: all compared, or, of millions, those in the most similar cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+# Similarities that are held at once: 128 MB.
+_SIMILARITIES = 1 << 25
+# Keys that are turned into float32 at once, where they are stored as float16.
+_KEYS = 1 << 17
+_CELLS_PER_ROOT, _KEYS_PER_CELL, _PROBED = 4, 40, 32
+
+
+class Index(Protocol):
+    """Finds keys by cosine similarity."""
+
+    def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Find the k most similar keys.
+
+        Args:
+            queries: (Q, D), of length 1.
+            k: At most the number of keys.
+
+        Returns:
+            Keys (Q, k), the most similar first, and cosines (Q, k).
+        """
+
+
+class ExactIndex:
+    """Compares each query with all keys.
+
+    Args:
+        vectors: (K, D), of length 1, float32 or float16; they may be mapped from a file.
+    """
+
+    def __init__(self, vectors: torch.Tensor) -> None:
+        self._vectors = vectors
+
+    def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """See `Index`."""
+        k = min(k, len(self._vectors))
+        found = np.empty((len(queries), k), np.int64)
+        cosines = np.empty((len(queries), k), np.float32)
+        step = max(1, _SIMILARITIES // min(len(self._vectors), _KEYS))
+        for start in range(0, len(queries), step):
+            block = torch.from_numpy(queries[start : start + step])
+            best = _best(block, self._vectors, k)
+            rows = slice(start, start + len(block))
+            cosines[rows], found[rows] = best[0].numpy(), best[1].numpy()
+        # Of equally similar keys the first.
+        order = np.lexsort((found, -cosines), axis=1)
+        return np.take_along_axis(found, order, axis=1), np.take_along_axis(cosines, order, axis=1)
+
+
+def _best(queries: torch.Tensor, vectors: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k largest cosines of each query, over blocks of keys."""
+    values, places = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
+    for start in range(0, len(vectors), _KEYS):
+        cosines = queries @ vectors[start : start + _KEYS].float().T
+        top = cosines.topk(min(k, cosines.shape[1]), dim=1)
+        values, places = torch.cat([values, top.values], dim=1), torch.cat([places, top.indices + start], dim=1)
+        if values.shape[1] > k:
+            kept = values.topk(k, dim=1)
+            values, places = kept.values, places.gather(1, kept.indices)
+    return values, places
+
+
+class CellIndex:
+    """Compares each query with the keys of the most similar cells only, by faiss (extra `index`).
+
+    Args:
+        path: File that `write_cells` wrote.
+
+    Raises:
+        OSError: If faiss is not installed, or the file cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        faiss = _faiss()
+        try:
+            self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+        except RuntimeError as error:
+            raise OSError(
+                f"'{path}' cannot be read ({str(error).splitlines()[0]}); build the library again."
+            ) from error
+        self._index.nprobe = min(_PROBED, self._index.nlist)
+
+    def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """See `Index`; where the cells hold fewer than k keys, the last one found stands for the missing."""
+        cosines, found = self._index.search(queries, min(k, self._index.ntotal))
+        missing = found < 0
+        last = np.maximum((~missing).sum(axis=1, keepdims=True) - 1, 0)
+        found = np.where(missing, np.take_along_axis(found, last, axis=1), found)
+        return np.maximum(found, 0), np.where(missing, -1.0, cosines).astype(np.float32)
+
+
+def write_cells(vectors: NDArray[np.float32], path: Path) -> None:
+    """Divide keys into cells (inverted file, float16), and write them.
+
+    Args:
+        vectors: (K, D).
+        path: Where to write.
+
+    Raises:
+        OSError: If faiss is not installed.
+    """
+    faiss = _faiss()
+    count, dimension = vectors.shape
+    cells = max(1, min(int(_CELLS_PER_ROOT * count**0.5), count // _KEYS_PER_CELL))
+    index = faiss.index_factory(dimension, f"IVF{cells},SQfp16", faiss.METRIC_INNER_PRODUCT)
+    index.cp.seed = 0
+    chosen = np.random.default_rng(0).permutation(count)[: 64 * cells]
+    index.train(np.ascontiguousarray(vectors[np.sort(chosen)], np.float32))
+    for start in range(0, count, _KEYS):
+        index.add(np.ascontiguousarray(vectors[start : start + _KEYS], np.float32))
+    faiss.write_index(index, str(path))
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise OSError(
+            "An index of cells needs faiss: `pip install 'bioscan-hf[index]'`, or use the exact one."
+        ) from error
+    return faiss
