@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from bioscan_hf.evaluation.encoders.pixels import PixelEncoder
     from bioscan_hf.evaluation.encoders.precomputed import Precomputed
     from bioscan_hf.evaluation.neighbours import nearest, nearest_k
+    from bioscan_hf.identification.identify import Identifier
+    from bioscan_hf.identification.library import Library
     from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
     from bioscan_hf.training.lora import load_classifier
 
@@ -96,6 +98,8 @@ _HOMES = {
     "ImageBatches": "data.images",
     "SpecimenCollator": "data.multimodal",
     "load_clibd": "evaluation.encoders.clibd",
+    "Identifier": "identification.identify",
+    "Library": "identification.library",
     "Labels": "data.labels",
     "TaxonTree": "data.taxon_tree",
     "load_classifier": "training.lora",
@@ -126,12 +130,14 @@ __all__ = [
     "Clustering",
     "Embeddings",
     "HubEncoder",
+    "Identifier",
     "ImageAugmentation",
     "ImageBatches",
     "ImageEncoder",
     "KmerCounts",
     "KmerEncoder",
     "Labels",
+    "Library",
     "PixelEncoder",
     "Precomputed",
     "SpecimenCollator",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from contextlib import nullcontext
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -19,7 +21,7 @@ from bioscan_hf.cli.benchmark.common import this_command
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bioscan_hf.identification.summary import Summary
+    from bioscan_hf.identification.result_counts import ResultCounts
 
 # Rows of the table on the screen.
 _SHOWN = 50
@@ -81,9 +83,9 @@ def identify(
 
     from bioscan_hf.identification.identify import Identifier
     from bioscan_hf.identification.queries import read_queries
+    from bioscan_hf.identification.result_counts import ResultCounts
     from bioscan_hf.identification.results import results_schema
     from bioscan_hf.identification.streaming import identify_all
-    from bioscan_hf.identification.summary import Origin, Summary
     from bioscan_hf.identification.writers import result_ending, result_writer
 
     disable_progress_bar()
@@ -94,35 +96,39 @@ def identify(
     identifier = Identifier.from_pretrained(
         library, revision=revision, max_error=max_error, nearest=nearest, device=device
     )
-    console = Console(highlight=False, quiet=as_json)
+    console = Console(highlight=False, markup=False, quiet=as_json)  # names may hold brackets
     start_seconds = time.time() - psutil.Process().create_time()
     start = time.perf_counter()
     images = identifier.library.images is not None
-    batches = (batch for source in queries for batch in read_queries(source, split=split, splits=splits, image=images))
-    counts = Summary()
+    # All are opened at once: what is wrong with the last is told before the first is named.
+    opened = [read_queries(source, split=split, splits=splits, image=images) for source in queries]
+    batches = itertools.chain.from_iterable(opened)
+    counts = ResultCounts()
     shown: list[pa.Table] = []
     writer = nullcontext(shown.append) if output is None else result_writer(output, results_schema(nearest))
     with _progress(console) as progress, writer as write:
         task = progress.add_task("queries", total=None)
         for table in identify_all(identifier, batches, threads=threads):
             counts.add(table)
-            if output is not None or counts.counts.queries - len(table) < _SHOWN:
+            if output is not None or counts.queries - len(table) < _SHOWN:
                 write(table)
             progress.advance(task, len(table))
     seconds = time.perf_counter() - start
     if summary is not None:
+        # Imported here: the pictures' library takes a second.
+        from bioscan_hf.identification.summary import Origin, Summary
+
         reference = identifier.library
         specimens, model = len(reference.keys.of_specimen), reference.info["model"]
-        origin = Origin(", ".join(queries), library, specimens, model, max_error, this_command())
-        counts.write(summary, origin)
+        Summary(counts).write(summary, Origin(", ".join(queries), library, specimens, model, max_error, this_command()))
     if as_json:
-        told = {"queries": counts.counts.queries, "seconds": round(seconds, 4)}
+        told = {"queries": counts.queries, "seconds": round(seconds, 4)}
         typer.echo(json.dumps({**told, "start_seconds": round(start_seconds, 4)}))
         return
     if output is None:
         _show(shown, console)
-        if counts.counts.queries > _SHOWN:
-            console.print(f"... and {counts.counts.queries - _SHOWN:,} more; --output FILE writes all.")
+        if counts.queries > _SHOWN:
+            console.print(f"... and {counts.queries - _SHOWN:,} more; --output FILE writes all.")
     _say(counts, seconds, max_error, output, summary, console)
 
 
@@ -140,23 +146,23 @@ def _progress(console: Console) -> Progress:
 
 
 def _show(tables: list[pa.Table], console: Console) -> None:
-    """Print the first rows."""
-    screen = Table("query", "name", "sure", "species", "sure", "novelty", "nearest", "identity", "notes")
-    for row in [row for table in tables for row in table.to_pylist()][:_SHOWN]:
-        safe = row["safe_rank"]
-        name = f"{row['safe_taxon']} ({safe})" if safe else "-"
-        novelty = "-" if row["novelty"] is None else f"{row['novelty']:.2f}{' new' if row['novel'] else ''}"
-        screen.add_row(
-            row["processid"],
-            name,
-            _percent(row[f"{safe}_probability"] if safe else None),
-            row["species"] or "-",
-            _percent(row["species_probability"]),
-            novelty,
-            row["nearest_processid"] or "-",
-            _percent(row["nearest_identity"]),
-            row["notes"] or "",
-        )
+    """Print the first rows: the name at the safe rank, how sure it is, and what speaks for a new species."""
+    rows = [row for table in tables for row in table.to_pylist()][:_SHOWN]
+    screen = Table(box=SIMPLE_HEAD)
+    for title in ("query", "safe name"):
+        screen.add_column(title, no_wrap=True, overflow="ellipsis", max_width=26)
+    screen.add_column("rank")
+    for title in ("sure", "novelty", "identity"):
+        screen.add_column(title, justify="right", no_wrap=True)
+    with_notes = any(row["notes"] for row in rows)
+    if with_notes:
+        screen.add_column("notes")
+    for row in rows:
+        rank = row["safe_rank"]
+        novelty = "-" if row["novelty"] is None else f"{'new ' if row['novel'] else ''}{row['novelty']:.2f}"
+        sure = _percent(row[f"{rank}_probability"] if rank else None)
+        cells = [row["processid"], row["safe_taxon"] or "-", rank or "-", sure, novelty]
+        screen.add_row(*cells, _percent(row["nearest_identity"]), *([row["notes"] or ""] if with_notes else []))
     console.print(screen)
 
 
@@ -165,10 +171,9 @@ def _percent(share: float | None) -> str:
 
 
 def _say(
-    summary: Summary, seconds: float, max_error: float, output: Path | None, page: Path | None, console: Console
+    counts: ResultCounts, seconds: float, max_error: float, output: Path | None, page: Path | None, console: Console
 ) -> None:
     """Print what was found, in a line, and where it is."""
-    counts = summary.counts
     told = counts.queries - counts.safe_ranks[None]
     rate = f"{counts.queries / seconds:,.0f}/s" if seconds else ""
     console.print(

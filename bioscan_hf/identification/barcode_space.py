@@ -84,11 +84,11 @@ class BarcodeSpace:
             return np.empty((0, self.encoder.dimension), np.float32)
         turned = placed.turned(barcodes)
         # A barcode that is too short for the encoder is as if there were no letters.
-        long_enough = np.array([len(barcode) >= self.encoder.min_letters for barcode in turned])
+        used = placed.fits & np.array([len(barcode) >= self.encoder.min_letters for barcode in turned])
         vectors = np.zeros((len(barcodes), self.encoder.dimension), np.float32)
-        if long_enough.any():
-            chosen = [barcode for barcode, is_long in zip(turned, long_enough, strict=True) if is_long]
-            vectors[long_enough] = unit_length(self.encoder.encode(chosen))
+        if used.any():
+            chosen = [barcode for barcode, is_used in zip(turned, used, strict=True) if is_used]
+            vectors[used] = unit_length(self.encoder.encode(chosen))
         return vectors
 
     def neighbours(self, seen: Seen, index: Index, letters: Packed, *, k: int = NEIGHBOURS) -> Neighbours:

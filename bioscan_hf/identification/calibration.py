@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 LEAST = 30
 """Queries with a label that a rank needs, or its probabilities are not told."""
@@ -34,6 +33,9 @@ class Logistic:
             features: (N, F).
             events: (N,); where all are equal, the probability is one constant, that of Laplace's rule.
         """
+        # Imported here: it takes two seconds, and naming needs none of it.
+        from sklearn.linear_model import LogisticRegression
+
         count, happened = len(events), int(events.sum())
         if happened in (0, count):
             return cls((0.0,) * features.shape[1], float(np.log((happened + 1) / (count - happened + 1))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +12,9 @@ from datasets import Dataset, Features, Image, Value
 from numpy.typing import NDArray
 
 from bioscan_hf.data.features import RANKS
+from bioscan_hf.identification.answers import Answers, Described
 from bioscan_hf.identification.barcode_space import FITS, REVERSED, STOP, Seen
 from bioscan_hf.identification.calibration import rank_probabilities, safe_ranks
-from bioscan_hf.identification.image_space import why_no_image
 from bioscan_hf.identification.library import Library, Modality
 from bioscan_hf.identification.novelty import NOVEL, novelty_features
 from bioscan_hf.identification.packed import known_letters
@@ -67,7 +67,7 @@ class Identifier:
             modality: calibration.threshold(max_error) for modality, calibration in library.calibration.items()
         }
         self._schema = results_schema(nearest)
-        self._specimens = _Described.of(library)
+        self._specimens = Described.of(library)
 
     @classmethod
     def from_pretrained(
@@ -139,7 +139,7 @@ class Identifier:
         """
         notes = [[note] if note else [] for note in queries.notes]
         count = len(queries.processids)
-        answers = [_Answers.none(count, self.nearest)]
+        answers = [Answers.none(count, self.nearest)]
         if any(queries.barcodes):
             answers.append(self._by_barcode(queries, notes))
         if queries.images is not None:
@@ -149,7 +149,7 @@ class Identifier:
             merged = merged.filled_up(other)
         return self._table(queries, merged, notes)
 
-    def _by_barcode(self, queries: Queries, notes: list[list[str]]) -> _Answers:
+    def _by_barcode(self, queries: Queries, notes: list[list[str]]) -> Answers:
         # Of equal barcodes one is asked for.
         distinct = sorted({barcode for barcode in queries.barcodes if barcode})
         place_of: dict[str | None, int] = {barcode: place for place, barcode in enumerate(distinct)}
@@ -162,39 +162,50 @@ class Identifier:
         found = found._replace(answered=seen.has(FITS))
         return found.at(places)
 
-    def _by_image(self, queries: Queries, notes: list[list[str]]) -> _Answers:
+    def _by_image(self, queries: Queries, notes: list[list[str]]) -> Answers:
         count = len(queries.processids)
-        none = _Answers.none(count, self.nearest)
+        none = Answers.none(count, self.nearest)
         wanted = [row for row, image in enumerate(queries.images or ()) if image and not queries.barcodes[row]]
         if wanted and self.library.images is None:
             for row in wanted:
-                notes[row].append("an image without barcode; the library has no model for images")
+                notes[row].append("an image without barcode, and the library has no model for images")
             return none
-        good = []
-        for row in wanted:
-            reason = why_no_image((queries.images or ())[row])
-            if reason:
-                notes[row].append(reason)
-            else:
-                good.append(row)
-        if not good:
-            return none
-        features = Features({"processid": Value("string"), "image": Image()})
-        specimens = Dataset.from_dict(
-            {
-                "processid": [queries.processids[row] for row in good],
-                "image": [(queries.images or ())[row] for row in good],
-            },
-            features=features,
-        )
-        rows, neighbours, evidence = self.library.ask_by_image(specimens)
+        answers, good = none, wanted
+        if good:
+            try:
+                answers = self._ask_by_image(queries, good)
+            except ValueError:
+                # Looked for in this case only, for it takes as long as to embed them.
+                good = self._good_images(queries, wanted, notes)
+                answers = self._ask_by_image(queries, good) if good else none
         places = np.full(count, -1)
         places[good] = np.arange(len(good))
-        return self._answers("image", neighbours, evidence, rows).at(places)
+        return answers.at(places)
+
+    def _ask_by_image(self, queries: Queries, rows: Sequence[int]) -> Answers:
+        images = queries.images or ()
+        specimens = Dataset.from_dict(
+            {"processid": [queries.processids[row] for row in rows], "image": [images[row] for row in rows]},
+            features=Features({"processid": Value("string"), "image": Image()}),
+        )
+        found, neighbours, evidence = self.library.ask_by_image(specimens)
+        return self._answers("image", neighbours, evidence, found)
+
+    def _good_images(self, queries: Queries, rows: Sequence[int], notes: list[list[str]]) -> list[int]:
+        """Those that a model can look at, and notes on the others."""
+        assert self.library.images is not None
+        good = []
+        for row in rows:
+            reason = self.library.images.why_not((queries.images or ())[row])
+            if reason is None:
+                good.append(row)
+            else:
+                notes[row].append(reason.replace("; ", ", "))
+        return good
 
     def _answers(
         self, modality: Modality, neighbours: Neighbours, evidence: Evidence, specimens: NDArray[np.int64]
-    ) -> _Answers:
+    ) -> Answers:
         """What evidence says, with the calibration of its modality."""
         count = len(neighbours.keys)
         probabilities = np.full(evidence.names.shape, np.nan, np.float32)
@@ -206,20 +217,25 @@ class Identifier:
             if calibration.novelty is not None:
                 novelty = calibration.novelty(novelty_features(neighbours, evidence))
         told = np.minimum(np.arange(self.nearest), neighbours.keys.shape[1] - 1)
-        identities = neighbours.identities
-        return _Answers(
+        nearest, identities = specimens[:, told], neighbours.identities
+        # Where there are fewer, the last one is repeated.
+        missing = np.zeros(nearest.shape, bool)
+        missing[:, 1:] = nearest[:, 1:] == nearest[:, :-1]
+        similar = np.where(missing, np.nan, neighbours.similarities[:, told])
+        same = np.where(missing, np.nan, np.nan if identities is None else identities[:, told])
+        return Answers(
             np.full(count, modality, object),
             np.ones(count, bool),
             evidence.names,
             probabilities,
             safe,
             novelty,
-            specimens[:, told],
-            neighbours.similarities[:, told],
-            np.full((count, self.nearest), np.nan, np.float32) if identities is None else identities[:, told],
+            np.where(missing, -1, nearest),
+            similar.astype(np.float32),
+            same.astype(np.float32),
         )
 
-    def _table(self, queries: Queries, answers: _Answers, notes: Sequence[Sequence[str]]) -> pa.Table:
+    def _table(self, queries: Queries, answers: Answers, notes: Sequence[Sequence[str]]) -> pa.Table:
         columns: dict[str, Any] = {"processid": queries.processids}
         by_rank = [names_of(answers.names[:, place], self.library.taxa[rank]) for place, rank in enumerate(RANKS)]
         for rank, names in zip(RANKS, by_rank, strict=True):
@@ -246,83 +262,6 @@ class Identifier:
         columns["coord-lat"] = numbers(queries.latitudes, pa.float64())
         columns["coord-lon"] = numbers(queries.longitudes, pa.float64())
         return pa.table(columns, schema=self._schema)
-
-
-class _Answers(NamedTuple):
-    """What is told about N queries, as arrays of N rows."""
-
-    evidence: NDArray[Any]
-    answered: NDArray[np.bool_]
-    names: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
-    safe: NDArray[np.int64]
-    novelty: NDArray[np.float32]
-    specimens: NDArray[np.int64]
-    similarities: NDArray[np.float32]
-    identities: NDArray[np.float32]
-
-    @classmethod
-    def none(cls, count: int, nearest: int) -> _Answers:
-        """Nothing."""
-        unknown = np.full((count, nearest), np.nan, np.float32)
-        return cls(
-            np.full(count, None, object),
-            np.zeros(count, bool),
-            np.full((count, len(RANKS)), -1),
-            np.full((count, len(RANKS)), np.nan, np.float32),
-            np.full(count, -1),
-            np.full(count, np.nan, np.float32),
-            np.full((count, nearest), -1),
-            unknown,
-            unknown,
-        )
-
-    def at(self, places: NDArray[np.int64]) -> _Answers:
-        """The answers at these places, nothing for -1 and for what is not answered."""
-        none = _Answers.none(len(places), self.specimens.shape[1])
-        if not len(self.answered):
-            return none
-        used = (places >= 0) & self.answered[places]
-        parts: list[Any] = [part[places] for part in self]
-        return none._where(used, _Answers(*parts))
-
-    def filled_up(self, other: _Answers) -> _Answers:
-        """These, and those of another where there are none."""
-        return self._where(~self.answered & other.answered, other)
-
-    def _where(self, mask: NDArray[np.bool_], other: _Answers) -> _Answers:
-        pairs: list[tuple[Any, Any]] = list(zip(self, other, strict=True))
-        parts = [np.where(mask.reshape(-1, *[1] * (mine.ndim - 1)), theirs, mine) for mine, theirs in pairs]
-        return _Answers(*parts)
-
-
-class _Described(NamedTuple):
-    """What is told of a library's specimens: columns with a row for each."""
-
-    columns: dict[str, pa.ChunkedArray]
-
-    @classmethod
-    def of(cls, library: Library) -> _Described:
-        table = library.columns(["processid", "dna_bin"])
-        labels = library.keys.labels[library.keys.of_specimen]
-        # The finest name that the library has for a specimen.
-        finest = np.where((labels >= 0).any(axis=1), len(RANKS) - 1 - (labels[:, ::-1] >= 0).argmax(axis=1), -1)
-        taxa = np.full(len(labels), None, object)
-        for place, rank in enumerate(RANKS):
-            rows = finest == place
-            taxa[rows] = np.array(library.taxa[rank], object)[labels[rows, place]]
-        return cls(
-            {
-                "processid": table["processid"].combine_chunks(),
-                "taxon": pa.array(taxa, pa.string()),
-                "dna_bin": table["dna_bin"].combine_chunks(),
-            }
-        )
-
-    def at(self, rows: NDArray[np.int64]) -> dict[str, pa.Array]:
-        """Columns of some specimens, null for -1."""
-        indices = pa.array(np.maximum(rows, 0), mask=rows < 0)
-        return {name: column.take(indices) for name, column in self.columns.items()}
 
 
 def _notes(seen: Seen) -> list[list[str]]:

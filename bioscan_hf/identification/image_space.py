@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from bioscan_hf.data.pixels import decode_image
+from bioscan_hf.data.pixels import decode_image, scale
 from bioscan_hf.evaluation.embeddings import unit_length
 from bioscan_hf.evaluation.encoders.base import Encoder
+from bioscan_hf.evaluation.encoders.images import ImageEncoder
 from bioscan_hf.identification.search import ExactIndex
 from bioscan_hf.identification.votes import NEIGHBOURS, Neighbours
 
 Report = Callable[[int, int], None]
+Tower = Literal["image", "dna"]
+# Images that are held at once.
+_IMAGES = 1000
 
 
 class ImageSpace:
@@ -28,6 +32,7 @@ class ImageSpace:
         vectors: float32 (M, D): of the library's images; where it has none, of its barcodes.
         rows: int64 (M,): the specimen of each.
         keys: int64 (M,): its key.
+        tower: Which of the towers made `vectors`.
     """
 
     def __init__(
@@ -36,8 +41,11 @@ class ImageSpace:
         vectors: torch.Tensor,
         rows: NDArray[np.int64],
         keys: NDArray[np.int64],
+        *,
+        tower: Tower = "image",
     ) -> None:
         self.encoders, self.vectors, self.rows, self.keys = encoders, vectors, rows, keys
+        self.tower: Tower = tower
         self._index = ExactIndex(vectors)
 
     @classmethod
@@ -57,22 +65,17 @@ class ImageSpace:
         """
         if "image" not in encoders:
             raise ValueError("The model has no tower for images; give a CLIBD that has one.")
-        rows = rows_with_images(specimens)
-        if len(rows):
-            tower = encoders["image"]
-        elif "dna" in encoders:
-            tower = encoders["dna"]
-            # One specimen of each key.
-            _, rows = np.unique(key_of, return_index=True)
-            barcodes = specimens["dna_barcode"]
-            rows = np.array([row for row in rows if barcodes[int(row)]], np.int64)
-        else:
+        tower: Tower = "image" if len(rows_with_images(specimens)) else "dna"
+        if tower not in encoders:
             raise ValueError("The specimens have no images, and the model has no tower for DNA to compare images with.")
-        vectors = unit_length(tower.embed(specimens.select(rows), report=report))
-        return cls(encoders, torch.from_numpy(vectors), rows, key_of[rows].astype(np.int64))
+        none = cls(encoders, torch.empty(0, 0), np.empty(0, np.int64), np.empty(0, np.int64), tower=tower)
+        return none.add(specimens, 0, key_of, report)
 
     def add(self, specimens: Dataset, first: int, key_of: NDArray[np.int32], report: Report) -> ImageSpace:
-        """The same with further specimens; where the first ones had no images, their barcodes are added.
+        """The same with further specimens: with their images, or, where the first ones had none, with their barcodes.
+
+        Vectors of images and of barcodes are not mixed: those of one tower are closer to each other, whatever they
+        show.
 
         Args:
             specimens: A new specimens.
@@ -80,13 +83,20 @@ class ImageSpace:
             key_of: (N + A,) key of each, the former ones included, which may have others than before.
             report: As for `of`.
         """
-        of_barcodes = "image" not in specimens.column_names or not len(rows_with_images(specimens))
-        rows, vectors = self.rows, self.vectors
-        if not of_barcodes or "dna" in self.encoders:
-            added = ImageSpace.of(specimens, key_of[first:], self.encoders, report)
-            rows = np.concatenate([rows, added.rows + first])
-            vectors = torch.cat([vectors, added.vectors])
-        return ImageSpace(self.encoders, vectors, rows, key_of[rows].astype(np.int64))
+        if self.tower == "image":
+            rows = rows_with_images(specimens)
+        else:
+            # One specimen of each key that is not there yet.
+            new, places = np.unique(key_of[first:], return_index=True)
+            places = places[~np.isin(new, key_of[self.rows])]
+            barcodes = specimens["dna_barcode"]
+            rows = np.array([row for row in places.tolist() if barcodes[row]], np.int64)
+        vectors = self.vectors
+        if len(rows):
+            added = self.encoders[self.tower].embed(specimens.select(rows), report=report)
+            vectors = torch.cat([*([vectors] if len(vectors) else []), torch.from_numpy(unit_length(added))])
+        all_rows = np.concatenate([self.rows, rows + first])
+        return ImageSpace(self.encoders, vectors, all_rows, key_of[all_rows].astype(np.int64), tower=self.tower)
 
     def neighbours(self, specimens: Dataset, *, k: int = NEIGHBOURS) -> tuple[NDArray[np.int64], Neighbours]:
         """Find what is most like images.
@@ -102,19 +112,24 @@ class ImageSpace:
         found, cosines = self._index.search(vectors, k)
         return self.rows[found], Neighbours(self.keys[found], cosines, None)
 
+    def why_not(self, image: Mapping[str, Any]) -> str | None:
+        """Say why an image, undecoded as `datasets` has it, cannot be embedded; None if it can."""
+        tower = self.encoders["image"]
+        try:
+            pixels = decode_image(image["bytes"] or Path(image["path"]).read_bytes())
+            if isinstance(tower, ImageEncoder):
+                # A long and narrow image may become too large.
+                scale(pixels, tower.preprocessing.shorter_side or tower.preprocessing.size)
+        except (OSError, ValueError) as error:
+            return str(error).splitlines()[0].rstrip(".")
+        return None
+
 
 def rows_with_images(specimens: Dataset) -> NDArray[np.int64]:
     """Rows that have an image."""
     if "image" not in specimens.column_names:
         return np.empty(0, np.int64)
-    column = specimens.with_format("arrow")["image"][:]
-    return np.flatnonzero(~np.asarray(column.is_null()))
-
-
-def why_no_image(image: Mapping[str, Any]) -> str | None:
-    """Say why an image, undecoded as `datasets` has it, cannot be looked at; None if it can."""
-    try:
-        decode_image(image["bytes"] or Path(image["path"]).read_bytes())
-    except (OSError, ValueError) as error:
-        return str(error).splitlines()[0].rstrip(".")
-    return None
+    # Some at a time: a selection of a dataset copies its images.
+    batches = specimens.select_columns(["image"]).with_format("arrow").iter(_IMAGES)
+    absent = [np.asarray(batch["image"].is_null()) for batch in batches]
+    return np.flatnonzero(~np.concatenate(absent)) if absent else np.empty(0, np.int64)

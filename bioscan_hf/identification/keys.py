@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 from datasets import Dataset
 from numpy.typing import NDArray
 
@@ -61,7 +62,9 @@ def find_keys(specimens: Dataset) -> Keys:
     """
     tree = TaxonTree.of(specimens, RANKS)
     labels = tree.labels(specimens).astype(np.int32)
-    hashes = barcode_hashes(specimens.with_format("arrow")["dna_barcode"][:])
+    barcodes = specimens.with_format("arrow")["dna_barcode"][:]
+    hashes = barcode_hashes(barcodes)
+    hashes[pc.equal(barcodes, "").fill_null(True).to_numpy()] = 0  # the empty text is no barcode, either
     mixed = hashes.copy()
     for rank in range(len(RANKS)):
         mixed = mixed * _FACTOR + (labels[:, rank] + 2).astype(np.uint64)

@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 
 from bioscan_hf import __version__
 from bioscan_hf.data.barcodes import barcode_hashes
-from bioscan_hf.data.features import COLUMN_NAMES, RANKS
-from bioscan_hf.data.partition import partition
+from bioscan_hf.data.features import COLUMN_NAMES
 from bioscan_hf.identification.barcode_space import FITS, BarcodeSpace, Seen
 from bioscan_hf.identification.calibration_records import Calibration
 from bioscan_hf.identification.image_space import ImageSpace, rows_with_images
 from bioscan_hf.identification.keys import Keys, find_keys
-from bioscan_hf.identification.metric import Metric
 from bioscan_hf.identification.models import ALIGNED, LibraryModel, load_model
 from bioscan_hf.identification.packed import Packed
 from bioscan_hf.identification.profile import Profile
+from bioscan_hf.identification.references import barcodes_of, hold_out, learn_metric, usable
 from bioscan_hf.identification.search import ExactIndex, Index
 from bioscan_hf.identification.votes import Evidence, Neighbours, count_votes
 
@@ -121,20 +120,19 @@ class Library:
             report: Told of the progress.
 
         Raises:
-            ValueError: If there are no specimens with a label and a barcode (or image), or the barcodes are not of one
-                gene.
+            ValueError: If there are no specimens with a label and a barcode, the barcodes are not of one gene, or an
+                image is damaged.
         """
         say: Report = report or (lambda task, done, total: None)
         model = load_model(model) if isinstance(model, str) else model
-        specimens = _usable(specimens, with_images=model.towers is not None)
-        held_out = None
+        specimens = usable(specimens, with_images=model.towers is not None)
+        calibrations: dict[Modality, Calibration] = {}
+        calibrated_on = "given specimens"
         if calibration is None:
-            rest, held_out = _hold_out(specimens, seed)
+            calibrated_on = "a part of the specimens, held out"
+            rest, held_out = hold_out(specimens, seed)
             if len(held_out):
-                whole = cls._make(rest, model, say, task="held out: ")
-                calibrations = whole._calibrated(held_out, say)
-            else:
-                calibrations = {}
+                calibrations = cls._make(rest, model, say, task="held out: ")._calibrated(held_out, say)
         library = cls._make(specimens, model, say)
         if calibration is not None:
             calibrations = library._calibrated(calibration, say)
@@ -145,7 +143,7 @@ class Library:
             "model": model.name,
             "model_revision": model.revision,
             **(info or {}),
-            "calibrated_on": "a part of the specimens, held out" if held_out is not None else "given specimens",
+            "calibrated_on": calibrated_on if calibrations else None,
         }
         return library
 
@@ -160,16 +158,17 @@ class Library:
     ) -> Library:
         """Everything but the calibration."""
         keys = find_keys(specimens)
-        barcodes = _barcodes_of(specimens, keys)
+        barcodes = barcodes_of(specimens, keys)
         report(f"{task}profile of the gene", 0, 1)
         profile = Profile.learn([barcode for barcode in barcodes if barcode])
         metric = None
         if model.encoder is None:
             report(f"{task}metric", 0, 1)
-            metric = _learn_metric(profile, keys, barcodes)
+            metric = learn_metric(profile, keys, barcodes)
         space = BarcodeSpace(profile, metric, model.encoder)
         seen = space.see(barcodes, report=lambda done, total: report(f"{task}barcodes", done, total))
-        library = cls({}, specimens, keys, space, seen.letters, torch.from_numpy(seen.vectors), seen.flags)
+        kept = specimens.select_columns(list(COLUMN_NAMES))
+        library = cls({}, kept, keys, space, seen.letters, torch.from_numpy(seen.vectors), seen.flags)
         if model.towers is not None:
             library.images = ImageSpace.of(
                 specimens, keys.of_specimen, model.towers, lambda done, total: report(f"{task}images", done, total)
@@ -187,7 +186,7 @@ class Library:
             ValueError: If there is nothing to add, or a process id is there already.
         """
         say: Report = report or (lambda task, done, total: None)
-        added = _usable(specimens, with_images=self.images is not None)
+        added = usable(specimens, with_images=self.images is not None, barcodes_needed=False)
         here = set(self.columns(["processid"])["processid"].to_pylist())
         if repeated := [name for name in added["processid"] if name in here]:
             raise ValueError(
@@ -198,7 +197,7 @@ class Library:
         keys = find_keys(together)
         known = {value: place for place, value in enumerate(self.keys.hashes.tolist()) if value}
         old = np.array([known.get(value, -1) for value in keys.hashes.tolist()])
-        barcodes = np.array(_barcodes_of(together, keys), object)
+        barcodes = np.array(barcodes_of(together, keys), object)
         seen = self.barcodes.see(barcodes[old < 0].tolist(), report=lambda done, total: say("barcodes", done, total))
         letters = self.letters[np.maximum(old, 0)]
         vectors, flags = self.vectors.numpy()[np.maximum(old, 0)], self.flags[np.maximum(old, 0)]
@@ -289,50 +288,7 @@ class Library:
 
     @classmethod
     def load(cls, source: str | Path, *, revision: str | None = None, device: str | None = None) -> Library:
-        """Load a folder or a repository of the Hub; see `library_files.load_library`."""
-        from bioscan_hf.identification.library_files import load_library
+        """Load a folder or a repository of the Hub; see `library_loading.load_library`."""
+        from bioscan_hf.identification.library_loading import load_library
 
         return load_library(source, revision=revision, device=device)
-
-
-def _usable(specimens: Dataset, *, with_images: bool) -> Dataset:
-    """Those with a label, and with a barcode or, where images count, an image; with the columns that are kept."""
-    columns = [*COLUMN_NAMES, *(["image"] if with_images and "image" in specimens.column_names else [])]
-    if missing := [name for name in columns if name not in specimens.column_names]:
-        raise ValueError(f"The specimens need the columns of the schema; {missing} are missing.")
-    specimens = specimens.select_columns(columns)
-    table = specimens.with_format("arrow")
-    labelled = np.zeros(len(specimens), bool)
-    for rank in RANKS:
-        labelled |= np.array([bool(name) for name in table[rank][:].to_pylist()], bool)
-    seen = np.array([bool(barcode) for barcode in table["dna_barcode"][:].to_pylist()], bool)
-    if with_images:
-        seen |= ~np.array(specimens.data.column("image").is_null()) if "image" in columns else False
-    if not (labelled & seen).any():
-        raise ValueError(
-            f"A library needs specimens with a label at one of the ranks {list(RANKS)} and a barcode; none of the "
-            f"{len(specimens):,} has both."
-        )
-    return specimens if (labelled & seen).all() else specimens.select(np.flatnonzero(labelled & seen))
-
-
-def _barcodes_of(specimens: Dataset, keys: Keys) -> list[str]:
-    """Barcodes of keys; empty for none."""
-    column = specimens.with_format("arrow")["dna_barcode"][:]
-    return [barcode or "" for barcode in column.take(pa.array(keys.first)).to_pylist()]
-
-
-def _learn_metric(profile: Profile, keys: Keys, barcodes: Sequence[str]) -> Metric:
-    """The metric of distinct barcodes, by genus."""
-    _, distinct = np.unique(keys.hashes, return_index=True)
-    chosen = np.sort(np.random.default_rng(0).permutation(distinct)[:20_000])
-    placed = profile.place([barcodes[place] for place in chosen])
-    genus = keys.labels[chosen, RANKS.index("genus")]
-    return Metric.learn(placed.columns[placed.fits], genus[placed.fits].astype(np.int64))
-
-
-def _hold_out(specimens: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    """A part of the specimens: barcodes of species that the rest has, and whole species."""
-    splits = np.array(partition(specimens, seed=seed))
-    held_out = np.isin(splits, ("test", "test_unseen"))
-    return specimens.select(np.flatnonzero(~held_out)), specimens.select(np.flatnonzero(held_out))

@@ -1,4 +1,4 @@
-"""A library as a folder: safetensors and Parquet, whole or not at all, read by mapping the large parts.
+"""A library as a folder: safetensors and Parquet, whole or not at all.
 
 | file | what |
 | --- | --- |
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,20 +24,12 @@ import pyarrow.parquet as pq
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from bioscan_hf.data.features import COLUMN_NAMES
 from bioscan_hf.data.whole_files import says_when_full
-from bioscan_hf.identification.barcode_space import BarcodeSpace
-from bioscan_hf.identification.calibration_records import Calibration
-from bioscan_hf.identification.image_space import ImageSpace
-from bioscan_hf.identification.keys import Keys
 from bioscan_hf.identification.library import Library
-from bioscan_hf.identification.metric import Metric
-from bioscan_hf.identification.models import ALIGNED, LibraryModel, load_model
-from bioscan_hf.identification.profile import Profile
-from bioscan_hf.identification.search import CellIndex, ExactIndex, Index, write_cells
+from bioscan_hf.identification.search import write_cells
 
 FORMAT = 1
 """Of the folder; another one is refused."""
@@ -51,8 +42,6 @@ MANIFEST, SPECIMENS, KEYS, SPACE, CELLS, MODEL = (
     "cells.faiss",
     "model",
 )
-# Of the manifest: what the attributes of a library say.
-_APART = ("format", "dtype", "counts", "taxa", "calibration", "profile", "files")
 
 
 def save_library(
@@ -71,20 +60,30 @@ def save_library(
         OSError: If it cannot be written.
     """
     check_replaceable(folder)
-    partial = folder.with_name(f".partial-{folder.name}")
+    folder = folder.resolve()  # a link stays one, and `.` has a name
+    partial, old = (folder.with_name(f".{kind}-{folder.name}") for kind in ("partial", "old"))
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     partial.mkdir(parents=True)
     try:
         with says_when_full(folder):
             _write(library, partial, dtype, cells)
-            old = folder.with_name(f".old-{folder.name}")
-            shutil.rmtree(old, ignore_errors=True)
-            if folder.exists():
-                folder.rename(old)
-            partial.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+            _replace(folder, partial, old)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace(folder: Path, new: Path, old: Path) -> None:
+    """Put a new folder in the place of one that may be there, which is put back if that fails."""
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except BaseException:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_replaceable(folder: Path) -> None:
@@ -125,7 +124,9 @@ def _write(library: Library, folder: Path, dtype: str, cells: bool) -> None:
         shutil.copytree(
             library.model_folder, folder / MODEL, ignore=shutil.ignore_patterns("checkpoint*", ".*", "__pycache__")
         )
-    sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.is_file()}
+    sizes = {
+        file.relative_to(folder).as_posix(): file.stat().st_size for file in sorted(folder.rglob("*")) if file.is_file()
+    }
     manifest = {
         "format": FORMAT,
         **library.info,
@@ -133,74 +134,11 @@ def _write(library: Library, folder: Path, dtype: str, cells: bool) -> None:
         "counts": {"specimens": len(specimens), "keys": len(keys.first), "dimension": library.vectors.shape[1]},
         "profile": {"usual": list(space.profile.usual), "frame": space.profile.frame},
         "taxa": keys.taxa,
+        **({"image_tower": images.tower} if images is not None else {}),
         "calibration": {modality: calibration.to_json() for modality, calibration in library.calibration.items()},
         "files": sizes,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-def load_library(source: str | Path, *, revision: str | None = None, device: str | None = None) -> Library:
-    """Load a library.
-
-    Args:
-        source: Folder, or repository on the Hub.
-        revision: Branch, tag or commit on the Hub.
-        device: Where its models compute, if it has some.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        OSError: If there is no such repository, the Hub does not answer, or something cannot be read.
-        ValueError: If it is no library, one of another format, damaged, or its model has changed.
-    """
-    folder = find_library(source, revision)
-    manifest = read_manifest(folder)
-    with safe_open(folder / SPACE, framework="pt") as file:
-        parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    try:
-        with safe_open(folder / KEYS, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"'{folder / KEYS}' is damaged ({error}); copy or build the library again.") from error
-
-    def columns(names: Sequence[str]) -> pa.Table:
-        return pq.read_table(folder / SPECIMENS, columns=list(names))
-
-    keys = Keys(
-        tensors["first"].numpy(),
-        columns(["key"])["key"].to_numpy(),
-        tensors["hashes"].numpy().view(np.uint64),
-        tensors["labels"].numpy(),
-        tensors["specimens"].numpy(),
-        manifest["taxa"],
-    )
-    described = manifest["profile"]
-    profile = Profile(parts["profile"].numpy(), tuple(described["usual"]), described["frame"])
-    metric = Metric(parts["metric"].numpy()) if "metric" in parts else None
-    model = _load_model(folder, manifest, device)
-    images = None
-    if model.towers is not None:
-        rows = parts["image_rows"].numpy()
-        images = ImageSpace(model.towers, parts["image_vectors"], rows, keys.of_specimen[rows].astype(np.int64))
-    vectors = tensors["vectors"]
-    index: Index = CellIndex(folder / CELLS) if (folder / CELLS).is_file() else ExactIndex(vectors)
-    calibration = {
-        modality: Calibration.load(models, pq.read_table(folder / f"calibration-{modality}.parquet"))
-        for modality, models in manifest["calibration"].items()
-    }
-    library = Library(
-        {name: value for name, value in manifest.items() if name not in _APART},
-        columns,
-        keys,
-        BarcodeSpace(profile, metric, model.encoder),
-        tensors["letters"].numpy().view(np.uint64),
-        vectors,
-        tensors["flags"].numpy(),
-        index=index,
-        images=images,
-        calibration=calibration,
-    )
-    library.model_folder = model.folder
-    return library
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -260,20 +198,3 @@ def find_library(source: str | Path, revision: str | None = None) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise OSError(f"'{source}' is no folder, and cannot be loaded from the Hub ({reason}).") from error
-
-
-def _load_model(folder: Path, manifest: Mapping[str, Any], device: str | None) -> LibraryModel:
-    """The model that the library was made with, or an error."""
-    name, expected = manifest["model"], manifest["model_revision"]
-    if name == ALIGNED:
-        return LibraryModel()
-    if (folder / MODEL).is_dir():
-        model = load_model(str(folder / MODEL), device=device)
-    else:
-        model = load_model(name, device=device, revision=expected if "/" in name else None)
-    if model.revision != expected:
-        raise ValueError(
-            f"The library was made with the model '{name}', revision {expected}; the one at hand has the revision "
-            f"{model.revision}. Vectors of two models cannot be compared: build the library again."
-        )
-    return model

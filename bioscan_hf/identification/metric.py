@@ -58,8 +58,9 @@ class Metric:
         letters = _one_hot(columns)
         known = letters.sum(dim=2, keepdim=True)
         mean = letters.sum(dim=0) / known.sum(dim=0).clamp(min=1)
-        # Of a letter that hardly any barcode has in a column, nothing can be learnt.
-        frequent = torch.nonzero((letters.sum(dim=0) >= _SEEN).flatten())[:, 0]
+        # Of a letter that hardly any of many barcodes has in a column, nothing can be learnt.
+        least = min(_SEEN, 1 + len(columns) // 10)
+        frequent = torch.nonzero((letters.sum(dim=0) >= least).flatten())[:, 0]
         centred = (letters - mean * known).flatten(1)[:, frequent]
         scaled = _normalised_within(centred, groups)
         covariance = scaled.T @ (centred.T @ centred / len(centred)) @ scaled

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from bioscan_hf.evaluation.encoders.base import BarcodeEncoder, Encoder
 from bioscan_hf.evaluation.encoders.clibd import load_clibd
@@ -50,7 +50,7 @@ def load_model(spec: str, *, device: str | None = None, revision: str | None = N
     Raises:
         FileNotFoundError: If there is no such folder.
         OSError: If there is no such repository, or the Hub does not answer.
-        ValueError: If it is no model of barcodes or images.
+        ValueError: If it is no model of barcodes or images, or a CLIBD without tower for images.
     """
     if spec == ALIGNED:
         return LibraryModel()
@@ -59,6 +59,8 @@ def load_model(spec: str, *, device: str | None = None, revision: str | None = N
     name = folder.resolve().name if folder else spec
     if _is_clibd(spec, path, revision):
         towers = load_clibd(spec, device=device, revision=revision)
+        if "image" not in towers:
+            raise ValueError(f"'{spec}' is a CLIBD without tower for images, which a library needs it for.")
         return LibraryModel(name, _revision(towers), None, towers, folder)
     encoder = load_encoder(spec, device=device, revision=revision)
     if not isinstance(encoder, BarcodeEncoder):
@@ -69,20 +71,15 @@ def load_model(spec: str, *, device: str | None = None, revision: str | None = N
 
 
 def _is_clibd(spec: str, path: Path, revision: str | None) -> bool:
-    if path.exists():
-        config = path / "config.json"
-        return config.is_file() and read_json(config).get("model_type") == ClibdConfig.model_type
-    if "/" not in spec:
-        return False
-    return _config_of(spec, revision).get("model_type") == ClibdConfig.model_type
-
-
-def _config_of(spec: str, revision: str | None) -> dict[str, object]:
-    try:
-        return read_json(Path(hf_hub_download(spec, "config.json", revision=revision)))
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise OSError(f"'{spec}' is no folder, and cannot be loaded from the Hub ({reason}).") from error
+    config = path / "config.json"
+    if not path.exists():
+        if "/" not in spec:
+            return False
+        try:
+            config = Path(hf_hub_download(spec, "config.json", revision=revision))
+        except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError):
+            return False  # `load_encoder` says what is wrong
+    return config.is_file() and read_json(config).get("model_type") == ClibdConfig.model_type
 
 
 def _revision(towers: Mapping[str, Encoder]) -> str | None:

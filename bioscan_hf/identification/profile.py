@@ -162,37 +162,34 @@ class Profile:
         columns = self._shifted(letters, offsets)
         gapped, stops = np.zeros(len(barcodes), bool), _has_stop(columns, self.frame)
         for row in np.flatnonzero(~fits | self._is_faint(columns)):
-            gapped[row], reversed_[row] = self._try_gaps(
-                barcodes[row], columns[row], scores[row : row + 1], fits[row], reversed_[row], both_strands
-            )
-            if gapped[row]:
+            strands = [barcodes[row]]
+            if both_strands and not fits[row]:
+                strands.append(reverse_complement(barcodes[row]))
+            strand = self._try_gaps(strands, columns[row], scores[row : row + 1], fits[row])
+            if strand is not None:
+                gapped[row] = True
+                reversed_[row] |= strand == 1
                 # Columns behind gaps need not be those of the true codons.
-                stops[row] = self.frame is not None and not _has_open_frame(barcodes[row])
+                stops[row] = self.frame is not None and not _has_open_frame(strands[strand])
         fits |= gapped
         columns[~fits] = UNKNOWN
         return Placed(columns, scores, fits, reversed_, gapped, stops & fits)
 
     def _try_gaps(
-        self,
-        barcode: str,
-        columns: NDArray[np.uint8],
-        score: NDArray[np.float32],
-        fits: bool,
-        reversed_: bool,
-        both_strands: bool,
-    ) -> tuple[bool, bool]:
+        self, strands: Sequence[str], columns: NDArray[np.uint8], score: NDArray[np.float32], fits: bool
+    ) -> int | None:
         """Align a barcode with gaps, and put the result into `columns` and `score` if it is better.
 
         Returns:
-            Whether it is, and whether the reverse complement was placed.
+            Which of the strands was placed; None if `columns` are better, or nothing fits.
         """
-        for turned in (False, True) if both_strands and not fits else (False,):
-            aligned, found = self._with_gaps(reverse_complement(barcode) if turned else barcode)
+        for number, strand in enumerate(strands):
+            aligned, found = self._with_gaps(strand)
             least = score[0] + _GAPS_PAY if fits else _FAINT * self.expected * (aligned < UNKNOWN).sum()
             if found > max(least, _FITS):
                 columns[:], score[0] = aligned, found
-                return True, reversed_ or turned
-        return False, reversed_
+                return number
+        return None
 
     def score(self, columns: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Log-odds of each letter (N, C), 0 where it is unknown."""
@@ -254,6 +251,8 @@ class Profile:
     def _with_gaps(self, barcode: str) -> tuple[NDArray[np.uint8], float]:
         """Align with gaps to the most frequent letters; letters without column are left out."""
         consensus = self._consensus
+        if not barcode:  # edlib gives no path then
+            return np.full(len(consensus), UNKNOWN, np.uint8), 0.0
         # Unknown letters around it, for what a barcode has beyond the ends.
         beyond = max(0, len(barcode) - len(consensus)) + _BEYOND
         target = "N" * beyond + consensus + "N" * beyond
@@ -319,7 +318,9 @@ def _again(profile: Profile, barcodes: Sequence[str]) -> Profile:
     if not len(columns):
         return profile
     counts = np.stack([(columns == base).sum(axis=0) for base in range(UNKNOWN)], axis=1).astype(np.float64)
-    covered = np.flatnonzero(counts.sum(axis=1) >= _COVERED * len(columns))
+    depth = counts.sum(axis=1)
+    # Of short barcodes here and there along the gene, no column may have that share.
+    covered = np.flatnonzero(depth >= min(_COVERED * len(columns), depth.max()))
     first, last = covered[0], covered[-1] + 1
     usual = Counter((offsets[scores >= _FITS] - first).tolist()).most_common(_USUAL)
     return Profile(_from_counts(counts[first:last]), tuple(offset for offset, _ in usual))
@@ -327,8 +328,8 @@ def _again(profile: Profile, barcodes: Sequence[str]) -> Profile:
 
 def _stops(columns: NDArray[np.uint8], frame: int) -> NDArray[np.bool_]:
     """Which codons are stops, (N, codons)."""
-    end = frame + (columns.shape[1] - frame) // 3 * 3
-    codons = columns[:, frame:end].reshape(len(columns), -1, 3)
+    count = (columns.shape[1] - frame) // 3
+    codons = columns[:, frame : frame + 3 * count].reshape(len(columns), count, 3)
     return np.logical_or.reduce([(codons == _CODES[list(stop.encode())]).all(axis=2) for stop in _STOPS])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from bioscan_hf.data.features import RANKS
 from bioscan_hf.data.statistics import CELLS, TREE_RANKS, count_cells, places_of_cells
-from bioscan_hf.data.sunburst import Taxon
+
+if TYPE_CHECKING:
+    from bioscan_hf.data.sunburst import Taxon
 
 NOVELTY_BINS = 20
 # Notes may hold any number; beyond so many kinds they are counted together.

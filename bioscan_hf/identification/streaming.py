@@ -33,7 +33,7 @@ def identify_all(
     Raises:
         ValueError: If `threads` is below 1; or as the iterator of the batches.
     """
-    threads = threads or torch.get_num_threads()
+    threads = torch.get_num_threads() if threads is None else threads
     if threads < 1:
         raise ValueError(f"`threads` must be at least 1; got {threads}.")
     waiting: deque[Future[pa.Table]] = deque()

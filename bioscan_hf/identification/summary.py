@@ -85,8 +85,9 @@ class Summary:
         counts: What was counted.
     """
 
-    def __init__(self) -> None:
-        self.counts = ResultCounts()
+    def __init__(self, counts: ResultCounts | None = None) -> None:
+        """Begin with what was counted already, or with nothing."""
+        self.counts = counts or ResultCounts()
 
     def add(self, results: pa.Table) -> None:
         """Count the rows of a table of results.

@@ -87,7 +87,7 @@ def build(
         report("writing", 0, 1)
         library.save(output, dtype=dtype, cells=cells)
     show(output, read_manifest(output), console)
-    console.print(f"\nWritten to {output}/. Now: bioscan identify QUERIES --library {output}")
+    console.print(f"\nWritten to {output}/. Now: bioscan identify QUERIES --library {output}", markup=False)
 
 
 def _others(

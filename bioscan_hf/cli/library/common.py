@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
@@ -61,4 +62,4 @@ def show(folder: Path, manifest: dict[str, Any], console: Console) -> None:
     pairs = describe_library(folder, manifest)
     width = max(len(name) for name, _ in pairs)
     for name, text in pairs:
-        console.print(f"[bold]{name:<{width}}[/]  {text}")
+        console.print(f"[bold]{name:<{width}}[/]  {escape(text)}")

@@ -1,0 +1,122 @@
+"""Libraries from their folders: large parts are mapped, and what does not fit together is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors import SafetensorError, safe_open
+
+from bioscan_hf.identification.barcode_space import BarcodeSpace
+from bioscan_hf.identification.calibration_records import Calibration
+from bioscan_hf.identification.image_space import ImageSpace
+from bioscan_hf.identification.keys import Keys
+from bioscan_hf.identification.library import Library
+from bioscan_hf.identification.library_files import CELLS, KEYS, MODEL, SPACE, SPECIMENS, find_library, read_manifest
+from bioscan_hf.identification.metric import Metric
+from bioscan_hf.identification.models import ALIGNED, LibraryModel, load_model
+from bioscan_hf.identification.profile import Profile
+from bioscan_hf.identification.search import CellIndex, ExactIndex, Index
+
+# Of the manifest: what the attributes of a library say.
+_APART = ("format", "dtype", "counts", "taxa", "calibration", "profile", "image_tower", "files")
+_DAMAGED = "'{}' is damaged ({}); copy or build the library again."
+
+
+def load_library(source: str | Path, *, revision: str | None = None, device: str | None = None) -> Library:
+    """Load a library.
+
+    Args:
+        source: Folder, or repository on the Hub.
+        revision: Branch, tag or commit on the Hub.
+        device: Where its models compute, if it has some.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        OSError: If there is no such repository, the Hub does not answer, or something cannot be read.
+        ValueError: If it is no library, one of another format, damaged, or its model has changed.
+    """
+    folder = find_library(source, revision)
+    manifest = read_manifest(folder)
+    parts, tensors = _read_tensors(folder / SPACE), _read_tensors(folder / KEYS)
+
+    def columns(names: Sequence[str]) -> pa.Table:
+        return _read_table(folder / SPECIMENS, names)
+
+    keys = Keys(
+        tensors["first"].numpy(),
+        columns(["key"])["key"].to_numpy(),
+        tensors["hashes"].numpy().view(np.uint64),
+        tensors["labels"].numpy(),
+        tensors["specimens"].numpy(),
+        manifest["taxa"],
+    )
+    described = manifest["profile"]
+    profile = Profile(parts["profile"].numpy(), tuple(described["usual"]), described["frame"])
+    metric = Metric(parts["metric"].numpy()) if "metric" in parts else None
+    model = _load_model(folder, manifest, device)
+    images = None
+    if model.towers is not None:
+        rows = parts["image_rows"].numpy()
+        image_keys = keys.of_specimen[rows].astype(np.int64)
+        images = ImageSpace(model.towers, parts["image_vectors"], rows, image_keys, tower=manifest["image_tower"])
+    vectors = tensors["vectors"]
+    # By the manifest: a repository keeps the files of former versions.
+    index: Index = CellIndex(folder / CELLS) if CELLS in manifest["files"] else ExactIndex(vectors)
+    calibration = {
+        modality: Calibration.load(models, _read_table(folder / f"calibration-{modality}.parquet"))
+        for modality, models in manifest["calibration"].items()
+    }
+    library = Library(
+        {name: value for name, value in manifest.items() if name not in _APART},
+        columns,
+        keys,
+        BarcodeSpace(profile, metric, model.encoder),
+        tensors["letters"].numpy().view(np.uint64),
+        vectors,
+        tensors["flags"].numpy(),
+        index=index,
+        images=images,
+        calibration=calibration,
+    )
+    library.model_folder = model.folder
+    return library
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Map the tensors of a file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise ValueError(_DAMAGED.format(path, error)) from error
+
+
+def _read_table(path: Path, names: Sequence[str] | None = None) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=None if names is None else list(names))
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ValueError(_DAMAGED.format(path, reason)) from error
+
+
+def _load_model(folder: Path, manifest: Mapping[str, Any], device: str | None) -> LibraryModel:
+    """The model that the library was made with, or an error."""
+    name, expected = manifest["model"], manifest["model_revision"]
+    if name == ALIGNED:
+        return LibraryModel()
+    if any(file.startswith(f"{MODEL}/") for file in manifest["files"]):
+        model = load_model(str(folder / MODEL), device=device)
+    else:
+        model = load_model(name, device=device, revision=expected if "/" in name else None)
+    if model.revision != expected:
+        raise ValueError(
+            f"The library was made with the model '{name}', revision {expected}; the one at hand has the revision "
+            f"{model.revision}. Vectors of two models cannot be compared: build the library again."
+        )
+    return model
