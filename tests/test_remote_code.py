@@ -6,9 +6,7 @@ lines by a regular expression over the whole text, docstrings included.
 
 import ast
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from bioscan_hf import (
     BarcodeBertModel,
     BarcodeMAE,
 )
+from tests.hub_server.fixture import LocalHub
 from tests.tiny import TINY_MODELS
 
 MODELS = Path(__file__).parents[1] / "bioscan_hf" / "models"
@@ -39,7 +38,7 @@ sys.modules["bioscan_hf"] = None  # any import of the package now fails
 import torch
 import transformers
 
-for auto, folder in json.load(sys.stdin):
+for auto, folder in json.loads(sys.argv[1]):
     options = {"num_labels": 7} if auto == "AutoModelForSequenceClassification" else {}
     model, report = getattr(transformers, auto).from_pretrained(
         folder, trust_remote_code=True, output_loading_info=True, **options
@@ -74,20 +73,12 @@ HEADS = {
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Any]]:
+def loaded(hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Any]]:
     """What a process without the package makes of each folder."""
     folder = tmp_path_factory.mktemp("models")
     for auto, i, model in CASES:
         model.save_pretrained(folder / f"{auto}_{i}")
-    result = subprocess.run(
-        [sys.executable, "-c", LOAD],
-        input=json.dumps([(auto, str(folder / f"{auto}_{i}")) for auto, i, _ in CASES]),
-        cwd=folder,
-        env={**os.environ, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
+    result = hub.run(LOAD, folder, json.dumps([(auto, str(folder / f"{auto}_{i}")) for auto, i, _ in CASES]))
     return dict(zip(((auto, i) for auto, i, _ in CASES), map(json.loads, result.stdout.splitlines()), strict=True))
 
 

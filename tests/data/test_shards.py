@@ -15,6 +15,7 @@ from bioscan_hf.data.conversion import convert
 from bioscan_hf.data.plan import Plan
 from bioscan_hf.data.shards import is_finished
 from tests.reference_conversion import ROWS, SHARD_BYTES, Conversion, files, reference_conversion
+from tests.training.made_runs import PRELOADED
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def _convert_until(root: Path, folder: Path, kill_at: int) -> None:
 
 def killed(root: Path, folder: Path, kill_at: int) -> bool:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bioscan_hf.data.conversion", __name__])
+    context.set_forkserver_preload([*PRELOADED, __name__])
     process = context.Process(target=_convert_until, args=(root, folder, kill_at))
     process.start()
     process.join()

@@ -171,12 +171,12 @@ def test_saved_pipeline_loads_without_trust(model: BarcodeBertModel, tmp_path: P
 def test_model_on_the_hub_needs_no_more_than_the_import(
     hub: LocalHub, model: BarcodeBertModel, folder: Path, tmp_path: Path
 ) -> None:
-    hub.api().create_repo("bioscan-ml/tiny")
-    hub.api().upload_folder(repo_id="bioscan-ml/tiny", folder_path=folder)
+    hub.api().create_repo("bioscan-ml/tiny-pipeline")
+    hub.api().upload_folder(repo_id="bioscan-ml/tiny-pipeline", folder_path=folder)
     source = """
     import bioscan_hf
     from transformers import pipeline
-    print(*pipeline("barcode-embedding", model="bioscan-ml/tiny", device="cpu")("ACGTTT"))
+    print(*pipeline("barcode-embedding", model="bioscan-ml/tiny-pipeline", device="cpu")("ACGTTT"))
     """
     home = tmp_path / "home"
     home.mkdir()

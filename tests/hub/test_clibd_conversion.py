@@ -1,9 +1,6 @@
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,15 +39,12 @@ def convert(folder: Path, text_tokenizer: str, *left_out: str, name: str = "lora
     return convert_clibd_to_folder(find_file(str(path)), folder, given=given, text_tokenizer=text_tokenizer, **options)
 
 
-def run_alone(folders: Sequence[Path]) -> list[torch.Tensor]:
+def run_alone(hub: LocalHub, folders: Sequence[Path]) -> list[torch.Tensor]:
     """What the code in the cards computes in a process without the package."""
     program = "import os, sys\nsys.modules['bioscan_hf'] = None\n"
     for folder in folders:
         program += f"os.chdir('{folder}')\n{code_of(folder)}\nprint(similarities.tolist())\n"
-    environment = {**os.environ, "HF_HOME": str(folders[0].parent / "hf"), "HF_HUB_OFFLINE": "1"}
-    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-2000:]
-    return [torch.tensor(json.loads(line)) for line in result.stdout.splitlines()]
+    return [torch.tensor(json.loads(line)) for line in hub.run(program, folders[0].parent).stdout.splitlines()]
 
 
 def code_of(folder: Path) -> str:
@@ -60,7 +54,7 @@ def code_of(folder: Path) -> str:
 
 
 def test_code_in_the_cards_runs_with_and_without_the_package(
-    tmp_path: Path, text_tokenizer: str, monkeypatch: pytest.MonkeyPatch
+    hub: LocalHub, tmp_path: Path, text_tokenizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases: dict[str, tuple[tuple[str, ...], dict[str, Any], int]] = {
         "whole": ((), {}, 2),
@@ -77,7 +71,7 @@ def test_code_in_the_cards_runs_with_and_without_the_package(
         exec(code_of(folder).replace(", trust_remote_code=True", ""), names)
         assert names["similarities"].shape == (1, others)
         ours.append(names["similarities"])
-    for alone, expected in zip(run_alone(folders), ours, strict=True):
+    for alone, expected in zip(run_alone(hub, folders), ours, strict=True):
         torch.testing.assert_close(alone, expected, atol=1e-6, rtol=0)
 
 

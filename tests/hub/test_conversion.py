@@ -1,9 +1,6 @@
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -267,7 +264,9 @@ def test_card_tells_what_was_assumed_and_left_out(tmp_path: Path) -> None:
     assert "\n\n\n" not in text
 
 
-def test_code_in_the_cards_runs_with_and_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_in_the_cards_runs_with_and_without_the_package(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     convert(save_bare(tmp_path / "c.pt", STOCK.masked_lm), tmp_path / "embeddings", **HEADS)
     convert(save_training(tmp_path / "c.pt", STOCK.classifier), tmp_path / "scores")
     alone = "import os, sys\nsys.modules['bioscan_hf'] = None\n"
@@ -281,9 +280,7 @@ def test_code_in_the_cards_runs_with_and_without_the_package(tmp_path: Path, mon
         ours[name] = names[name].detach()
         assert ours[name].shape == (1, width)
         alone += f"os.chdir('{tmp_path / name}')\n{found[1]}\nprint({name}.tolist())\n"
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
-    result = subprocess.run([sys.executable, "-c", alone], env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-2000:]
+    result = hub.run(alone, tmp_path)
     for line, expected in zip(result.stdout.splitlines(), ours.values(), strict=True):
         torch.testing.assert_close(torch.tensor(json.loads(line)), expected, atol=1e-6, rtol=0)
 

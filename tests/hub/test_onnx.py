@@ -20,9 +20,9 @@ from tests.tiny import tiny_config
 onnx = pytest.importorskip("onnx", reason="needs bioscan-hf[onnx]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs bioscan-hf[onnx]")
 
-CASES: list[dict[str, Any]] = [
+CASES: list[Any] = [
     {"attn_implementation": "eager"},
-    {"pooling": "mean"},
+    pytest.param({"pooling": "mean"}, marks=pytest.mark.slow),  # each part of it is in another case
     {"pooling": "mean", "attend_to_padding": True, "vocabulary": "acgt_2023"},
     {"pooling": "cls", "cls_token_id": 0},
 ]

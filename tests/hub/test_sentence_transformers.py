@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from bioscan_hf import BarcodeBertForMaskedLM, BarcodeBertModel, KmerEncoder, bu
 from bioscan_hf.hub.push import save_model
 from bioscan_hf.hub.sentence_transformers import FILES
 from bioscan_hf.tokenization.kmer import tokenizer_for
+from tests.hub_server.fixture import LocalHub
 from tests.tiny import tiny_config, tiny_heads
 
 library = pytest.importorskip("sentence_transformers", reason="needs sentence-transformers")
@@ -71,16 +69,9 @@ def test_encoder_of_a_model_with_a_head(model: PreTrainedModel, tmp_path: Path) 
     np.testing.assert_allclose(opened.encode(BARCODES), one_by_one(model, BARCODES), atol=1e-6)
 
 
-def test_opens_without_the_package(tmp_path: Path) -> None:
+def test_opens_without_the_package(hub: LocalHub, tmp_path: Path) -> None:
     model = BarcodeBertForMaskedLM(tiny_config()).eval()
-    result = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PACKAGE, str(saved(tmp_path / "model", model)), *BARCODES],
-        cwd=tmp_path,
-        env={**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
+    result = hub.run(WITHOUT_PACKAGE, tmp_path, str(saved(tmp_path / "model", model)), *BARCODES)
     vectors = [[float(value) for value in line.split()] for line in result.stdout.splitlines()]
     np.testing.assert_allclose(vectors, one_by_one(model, BARCODES), atol=1e-5)
 

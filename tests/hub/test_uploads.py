@@ -300,7 +300,6 @@ def test_uploads_do_not_keep_a_failed_program_alive(name: str, wait: float, loca
     make_checkpoint(tmp_path / "c")
     if name == "ends-badly":
         local.fail("POST", "repos/create", status=500, times=1000)
-    command = [sys.executable, "-c", RUN.format(name=name, wait=wait), str(tmp_path / "c")]
-    result = subprocess.run(command, env=local.env(tmp_path), capture_output=True, text=True, timeout=60)
+    result = local.run(RUN.format(name=name, wait=wait), tmp_path, str(tmp_path / "c"), check=False)
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1] == "ValueError: the training fails"

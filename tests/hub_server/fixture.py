@@ -1,5 +1,7 @@
 """The local Hub as a pytest fixture, and a handle with which tests use, watch and disturb it."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -27,6 +29,7 @@ class LocalHub:
 
     url: str
     token: str = "hf_test"
+    clients: Clients | None = None
 
     def api(self, token: str | bool | None = None) -> HfApi:
         """Return a client for this process; pass False for an anonymous one."""
@@ -47,25 +50,32 @@ class LocalHub:
             settings["HF_TOKEN"] = self.token
         return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)} | settings
 
-    def run(self, source: str, home: Path, *args: str, token: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, source: str, home: Path, *args: str, token: bool = True, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """Run Python source in such a subprocess, in the folder `home`.
 
-        Clients read `HF_ENDPOINT` when they are imported, so what has no `endpoint` argument
-        (`from_pretrained`, `load_dataset`, cards) cannot use the Hub from the test's own process.
+        It is a fork of one that has imported the libraries, if there is one. Clients read `HF_ENDPOINT` when they are
+        imported, so what has no `endpoint` argument (`from_pretrained`, `load_dataset`, cards) cannot use the Hub from
+        the test's own process.
 
         Args:
             source: Program text; it may be indented as a whole.
             home: Folder for caches and results, one per imagined computer.
             args: Become `sys.argv[1:]`.
             token: Whether the program is logged in.
+            check: Whether it must succeed.
 
         Raises:
-            AssertionError: If the program fails; the message is what it wrote to stderr.
+            AssertionError: If the program fails and must not; the message is what it wrote to stderr.
         """
-        command = [sys.executable, "-c", textwrap.dedent(source), *args]
-        env = self.env(home, token=token)
-        result = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=300)
-        if result.returncode:
+        if self.clients:
+            result = self.clients.run(source, home, *args, token=token)
+        else:
+            command = [sys.executable, "-c", textwrap.dedent(source), *args]
+            env = self.env(home, token=token)
+            result = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=300)
+        if check and result.returncode:
             raise AssertionError(f"exit status {result.returncode}\n{result.stdout}\n{result.stderr}")
         return result
 
@@ -103,18 +113,67 @@ class LocalHub:
         return content
 
 
+class Clients:
+    """Programs that start without importing the libraries anew; see `clients.py`.
+
+    The libraries read `HF_HOME` when they are imported. It is a link here, which leads to the home of each program.
+
+    Args:
+        hub: What they use.
+        folder: Empty; takes the link, and what programs write.
+    """
+
+    def __init__(self, hub: LocalHub, folder: Path) -> None:
+        self._hub, self._home, self._outputs = hub, folder / "home", (folder / "stdout", folder / "stderr")
+        command = [sys.executable, "-m", "tests.hub_server.clients"]
+        env = hub.env(self._home, token=False)
+        self._server = subprocess.Popen(
+            command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, source: str, home: Path, *args: str, token: bool) -> subprocess.CompletedProcess[str]:
+        """As `LocalHub.run`, whatever the exit status.
+
+        Raises:
+            RuntimeError: If the process that forks is gone.
+        """
+        self._home.unlink(missing_ok=True)
+        self._home.symlink_to(home)
+        for path in self._outputs:
+            path.unlink(missing_ok=True)
+        stdout, stderr = map(str, self._outputs)
+        env = self._hub.env(self._home, token=token)
+        asked = {"source": source, "args": args, "cwd": str(home), "env": env, "stdout": stdout, "stderr": stderr}
+        assert self._server.stdin and self._server.stdout
+        self._server.stdin.write(json.dumps(asked) + "\n")
+        self._server.stdin.flush()
+        answer = self._server.stdout.readline()
+        if not answer:
+            raise RuntimeError("the process that starts clients is gone; its error is on stderr")
+        return subprocess.CompletedProcess(source, int(answer), *(path.read_text() for path in self._outputs))
+
+    def close(self) -> None:
+        """End the process that forks."""
+        self._server.kill()
+        self._server.communicate()
+
+
 @contextmanager
 def local_hub() -> Iterator[LocalHub]:
     """Serve an empty Hub from a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as homes:
         command = [sys.executable, "-m", "tests.hub_server", folder]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+            clients = None
             try:
                 url = server.stdout.readline().strip() if server.stdout else ""
                 if not url:
                     raise RuntimeError("the local Hub did not start; its error is on stderr")
-                yield LocalHub(url)
+                clients = Clients(LocalHub(url), Path(homes))
+                yield LocalHub(url, clients=clients)
             finally:
+                if clients:
+                    clients.close()
                 server.kill()
 
 

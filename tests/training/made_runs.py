@@ -36,8 +36,9 @@ SIZES: dict[str, Any] = {
 }
 COLUMNS = ["processid", "dna_barcode", "order", "genus", "species", "split"]
 SPLITS = ["pretrain", "train", "train", "val", "test"]
-# What is imported once, for all processes that `start` starts.
+# What is imported once, for all processes that tests fork: the first one decides, whichever file it is of.
 PRELOADED = [
+    *("bioscan_hf.cli.app", "bioscan_hf.cli.train", "bioscan_hf.data.conversion", "matplotlib.pyplot", "pydantic"),
     *("bioscan_hf.training.classification", "bioscan_hf.training.contrastive", "bioscan_hf.training.masked_lm"),
 ]
 

@@ -1,9 +1,6 @@
 """A folder of either class loads as both, by every Auto class and pipeline, with the package and without."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -182,16 +179,8 @@ def check_found(answer: str, folder: Path) -> None:
     assert sum(found["scores"]) == pytest.approx(1)
 
 
-def test_folder_works_without_the_package(folder: Path, tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", WITHOUT_THE_PACKAGE, str(folder)],
-        cwd=tmp_path,
-        env={**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    check_found(result.stdout, folder)
+def test_folder_works_without_the_package(hub: LocalHub, folder: Path, tmp_path: Path) -> None:
+    check_found(hub.run(WITHOUT_THE_PACKAGE, tmp_path, str(folder)).stdout, folder)
 
 
 @pytest.mark.slow
