@@ -218,10 +218,10 @@ class Identifier:
                 novelty = calibration.novelty(novelty_features(neighbours, evidence))
         told = np.minimum(np.arange(self.nearest), neighbours.keys.shape[1] - 1)
         nearest, identities = specimens[:, told], neighbours.identities
-        # Where there are fewer, the last one is repeated.
+        # Where there are fewer, the last one is repeated. Of parts of barcodes, the similarity may be above 1.
         missing = np.zeros(nearest.shape, bool)
         missing[:, 1:] = nearest[:, 1:] == nearest[:, :-1]
-        similar = np.where(missing, np.nan, neighbours.similarities[:, told])
+        similar = np.where(missing, np.nan, np.minimum(neighbours.similarities[:, told], 1))
         same = np.where(missing, np.nan, np.nan if identities is None else identities[:, told])
         return Answers(
             np.full(count, modality, object),

@@ -58,15 +58,15 @@ class Metric:
         letters = _one_hot(columns)
         known = letters.sum(dim=2, keepdim=True)
         mean = letters.sum(dim=0) / known.sum(dim=0).clamp(min=1)
-        # Of a letter that hardly any of many barcodes has in a column, nothing can be learnt.
-        least = min(_SEEN, 1 + len(columns) // 10)
-        frequent = torch.nonzero((letters.sum(dim=0) >= least).flatten())[:, 0]
-        centred = (letters - mean * known).flatten(1)[:, frequent]
+        # Of a letter that all barcodes have in a column, or hardly any of many, nothing can be learnt.
+        counts, least = letters.sum(dim=0), min(_SEEN, 1 + len(columns) // 10)
+        varies = torch.nonzero(((counts >= least) & (counts < known.sum(dim=0))).flatten())[:, 0]
+        centred = (letters - mean * known).flatten(1)[:, varies]
         scaled = _normalised_within(centred, groups)
-        covariance = scaled.T @ (centred.T @ centred / len(centred)) @ scaled
-        _, directions = torch.linalg.eigh(covariance)
-        projection = torch.zeros(mean.numel(), min(dimension, len(columns), len(frequent)))
-        projection[frequent] = scaled @ directions[:, -projection.shape[1] :].flip(1)
+        _, directions = _principal(centred, scaled)
+        projection = torch.zeros(mean.numel(), max(1, min(dimension, len(columns), len(varies))))
+        if len(varies):
+            projection[varies] = scaled @ directions[:, -projection.shape[1] :].flip(1)
         table = projection.unflatten(0, mean.shape)
         # An unknown letter is zero; so the mean goes into the letters.
         return cls((table - (mean.unsqueeze(2) * table).sum(dim=1, keepdim=True)).contiguous().numpy())
@@ -98,16 +98,38 @@ def _one_hot(columns: NDArray[np.uint8]) -> torch.Tensor:
 
 
 def _normalised_within(centred: torch.Tensor, groups: NDArray[np.int64]) -> torch.Tensor:
-    """The covariance within groups, to the power -1/4, (4C, 4C)."""
+    """The covariance within groups, to the power -1/4, (F, F), of F centred letters, (N, F)."""
     _, places, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     members = torch.from_numpy(np.flatnonzero((groups >= 0) & (sizes[places] > 1)))
+    identity = torch.eye(centred.shape[1])
     if not len(members):
-        return torch.eye(centred.shape[1])
+        return identity
     own, group = centred[members], torch.from_numpy(places)[members]
     means = torch.zeros(len(sizes), centred.shape[1]).index_add_(0, group, own)
     own = own - (means / torch.from_numpy(sizes).unsqueeze(1))[group]
-    within = own.T @ own / len(own)
-    # Columns that never vary have a variance of 0, so the least is above what rounding makes of it.
-    within += max(_SHRINKAGE * float(within.trace()) / len(within), 1e-6) * torch.eye(len(within))
-    variances, directions = torch.linalg.eigh(within)
-    return (directions * variances**-_POWER) @ directions.T
+    # Letters that never vary have a variance of 0, so the least is above what rounding makes of it.
+    least = max(_SHRINKAGE * float(own.square().sum()) / len(own) / own.shape[1], 1e-6)
+    variances, directions = _principal(own)
+    # Of a direction that none has, the variance is the least.
+    factors = (variances.clamp(min=0) + least) ** -_POWER - least**-_POWER
+    return (directions * factors) @ directions.T + least**-_POWER * identity
+
+
+def _principal(rows: torch.Tensor, scaled: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Variances of rows about zero along their principal directions, the largest last.
+
+    Args:
+        rows: (N, F).
+        scaled: (F, F), by which they are multiplied first.
+
+    Returns:
+        Variances (R,) and directions (F, R), where R is the lesser of N and F.
+    """
+    if len(rows) < rows.shape[1]:
+        # The covariance would have many times the eigenvalue 0, with which `eigh` may not converge.
+        _, lengths, directions = torch.linalg.svd(rows if scaled is None else rows @ scaled, full_matrices=False)
+        return (lengths**2 / len(rows)).flip(0), directions.T.flip(1)
+    covariance = rows.T @ rows / len(rows)
+    covariance = covariance if scaled is None else scaled.T @ covariance @ scaled
+    variances, directions = torch.linalg.eigh(covariance)
+    return variances, directions

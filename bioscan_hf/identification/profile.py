@@ -2,7 +2,7 @@
 
 Barcodes of one gene have hardly any insertions or deletions, so most need no more than the offset at which they begin.
 It is found for all offsets at once, as a correlation by FFT; only those that fit in one part and not in another are
-aligned with gaps, by edlib.
+aligned with gaps, by parasail.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-import edlib
 import numpy as np
+import parasail
 import torch
 from numpy.typing import NDArray
 
@@ -42,8 +42,13 @@ _CODES = np.full(256, UNKNOWN, np.uint8)
 for _code, _letter in enumerate("ACGT"):
     _CODES[ord(_letter)] = _code
 _COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
-_BASES_OF = {"R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC", "B": "CGT", "D": "AGT", "H": "ACT"}
-_EQUAL = [(code, base) for code, bases in {**_BASES_OF, "V": "ACG", "N": "ACGT"}.items() for base in bases]
+_OTHERS = str.maketrans(dict.fromkeys("RYSWKMBDHV", "N"))
+# Scores of an alignment with affine gaps, about those of BLAST's task for distant sequences (5, -4, 12, 8): gaps that
+# cost no more than a different letter would be put wherever barcodes differ. An unknown letter costs nothing.
+_OPEN, _EXTEND = 12, 3
+_MATCHES = parasail.matrix_create("ACGTN", 5, -4)
+_MATCHES[4, 0:5] = 0
+_MATCHES[0:5, 4] = 0
 _STEP = re.compile(r"(\d+)([=XID])")
 # Stop codons of the invertebrate mitochondrial code (NCBI translation table 5).
 _STOPS = ("TAA", "TAG")
@@ -250,23 +255,19 @@ class Profile:
 
     def _with_gaps(self, barcode: str) -> tuple[NDArray[np.uint8], float]:
         """Align with gaps to the most frequent letters; letters without column are left out."""
-        consensus = self._consensus
-        if not barcode:  # edlib gives no path then
-            return np.full(len(consensus), UNKNOWN, np.uint8), 0.0
-        # Unknown letters around it, for what a barcode has beyond the ends.
-        beyond = max(0, len(barcode) - len(consensus)) + _BEYOND
-        target = "N" * beyond + consensus + "N" * beyond
-        found = edlib.align(barcode, target, mode="HW", task="path", additionalEqualities=_EQUAL)
-        columns = np.full(len(consensus) + 2 * beyond, UNKNOWN, np.uint8)
-        letters = _CODES[np.frombuffer(barcode.encode(), np.uint8)]
-        place, column = 0, found["locations"][0][0]
-        for length, step in _STEP.findall(found["cigar"]):
+        columns = np.full(len(self.log_odds), UNKNOWN, np.uint8)
+        if not barcode:
+            return columns, 0.0
+        text = barcode.translate(_OTHERS)
+        cigar = parasail.sg_trace_striped_16(text, self._consensus, _OPEN, _EXTEND, _MATCHES).cigar
+        letters = _CODES[np.frombuffer(text.encode(), np.uint8)]
+        place, column = cigar.beg_query, cigar.beg_ref
+        for length, step in _STEP.findall(cigar.decode.decode()):
             count = int(length)
             if step in "=X":
                 columns[column : column + count] = letters[place : place + count]
             place += count if step != "D" else 0
             column += count if step != "I" else 0
-        columns = columns[beyond : beyond + len(consensus)]
         return columns, float(self.score(columns[None]).sum())
 
 
