@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -81,6 +82,7 @@ def identify(
     import psutil
     from transformers.utils.logging import disable_progress_bar
 
+    from bioscan_hf.data.anywhere import is_own
     from bioscan_hf.identification.identify import Identifier
     from bioscan_hf.identification.queries import read_queries
     from bioscan_hf.identification.result_counts import ResultCounts
@@ -100,8 +102,12 @@ def identify(
     start_seconds = time.time() - psutil.Process().create_time()
     start = time.perf_counter()
     images = identifier.library.images is not None
+    # Of a folder of images only paths are read, so that each gets a note if the library cannot compare them.
     # All are opened at once: what is wrong with the last is told before the first is named.
-    opened = [read_queries(source, split=split, splits=splits, image=images) for source in queries]
+    opened = [
+        read_queries(source, split=split, splits=splits, image=images or (is_own(source) and Path(source).is_dir()))
+        for source in queries
+    ]
     batches = itertools.chain.from_iterable(opened)
     counts = ResultCounts()
     shown: list[pa.Table] = []
@@ -129,7 +135,8 @@ def identify(
         _show(shown, console)
         if counts.queries > _SHOWN:
             console.print(f"... and {counts.queries - _SHOWN:,} more; --output FILE writes all.")
-    _say(counts, seconds, max_error, output, summary, console)
+    rated = any(any(models.ranks) for models in identifier.library.calibration.values())
+    _say(counts, seconds, max_error, (output, summary), console, rated=rated)
 
 
 class _Speed(ProgressColumn):
@@ -148,15 +155,15 @@ def _progress(console: Console) -> Progress:
 def _show(tables: list[pa.Table], console: Console) -> None:
     """Print the first rows: the name at the safe rank, how sure it is, and what speaks for a new species."""
     rows = [row for table in tables for row in table.to_pylist()][:_SHOWN]
-    screen = Table(box=SIMPLE_HEAD)
-    for title in ("query", "safe name"):
-        screen.add_column(title, no_wrap=True, overflow="ellipsis", max_width=26)
-    screen.add_column("rank")
+    screen = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    screen.add_column("query", no_wrap=True, max_width=16)
+    screen.add_column("safe name", min_width=12)
+    screen.add_column("rank", min_width=len("subfamily"))
     for title in ("sure", "novelty", "identity"):
         screen.add_column(title, justify="right", no_wrap=True)
     with_notes = any(row["notes"] for row in rows)
     if with_notes:
-        screen.add_column("notes")
+        screen.add_column("notes", min_width=14)
     for row in rows:
         rank = row["safe_rank"]
         novelty = "-" if row["novelty"] is None else f"{'new ' if row['novel'] else ''}{row['novelty']:.2f}"
@@ -171,9 +178,15 @@ def _percent(share: float | None) -> str:
 
 
 def _say(
-    counts: ResultCounts, seconds: float, max_error: float, output: Path | None, page: Path | None, console: Console
+    counts: ResultCounts,
+    seconds: float,
+    max_error: float,
+    written: Sequence[Path | None],
+    console: Console,
+    *,
+    rated: bool,
 ) -> None:
-    """Print what was found, in a line, and where it is."""
+    """Print what was found, in a line, whether the library tells how sure it is, and where it is written."""
     told = counts.queries - counts.safe_ranks[None]
     rate = f"{counts.queries / seconds:,.0f}/s" if seconds else ""
     console.print(
@@ -181,9 +194,9 @@ def _say(
         f"{100 * max_error:g} % wrong), {counts.safe_ranks['species']:,} of them to species; {counts.novel:,} of a "
         f"species that is probably new; {counts.noted:,} with notes."
     )
-    if counts.queries and not counts.rated:
+    if not rated:
         console.print(
             "The library is not calibrated, so that no name is called safe; it had too few specimens to hold out."
         )
-    for path in filter(None, (output, page)):
+    for path in filter(None, written):
         console.print(f"Written: {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -33,7 +34,10 @@ def push_library(folder: Path, repo_id: str, *, private: bool = False) -> str:
     check_can_push(repo_id)
     with whole_file(folder / "README.md") as file:
         file.write(str(card).encode())
-    return push_folder(folder, repo_id, private=private)
+    with warnings.catch_warnings():
+        # The client takes the Parquet files for a data set in the wrong place.
+        warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
+        return push_folder(folder, repo_id, private=private)
 
 
 def library_card(folder: Path, repo_id: str) -> ModelCard:

@@ -12,8 +12,9 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from bioscan_hf.data.features import RANKS
-from bioscan_hf.identification.calibration import LEAST, Logistic, rank_probabilities, safe_threshold
+from bioscan_hf.identification.calibration import LEAST, Logistic, rank_probabilities
 from bioscan_hf.identification.novelty import novelty_features
+from bioscan_hf.identification.safe import safe_thresholds
 from bioscan_hf.identification.votes import Evidence, Neighbours
 
 
@@ -71,9 +72,9 @@ class Calibration:
             list(specimens["processid"]),
         )
 
-    def threshold(self, max_error: float) -> float:
-        """See `safe_threshold`."""
-        return safe_threshold(self.probabilities, self.right, max_error)
+    def thresholds(self, max_error: float) -> NDArray[np.float64]:
+        """See `safe_thresholds`."""
+        return safe_thresholds(self.probabilities, self.right, self.novel, max_error)
 
     def to_json(self) -> dict[str, Any]:
         """The models, fit for JSON."""

@@ -50,7 +50,7 @@ class Identifier:
 
         Args:
             library: See `Library.build` and `Library.load`.
-            max_error: Between 0 and 1; see `calibration.safe_threshold`.
+            max_error: Between 0 and 1; see `safe.safe_thresholds`.
             nearest: From 1 to 20.
 
         Raises:
@@ -64,7 +64,7 @@ class Identifier:
                 f"`max_error` must be between 0 and 1, such as 0.01 for one wrong name in 100; got {max_error}."
             )
         self._thresholds = {
-            modality: calibration.threshold(max_error) for modality, calibration in library.calibration.items()
+            modality: calibration.thresholds(max_error) for modality, calibration in library.calibration.items()
         }
         self._schema = results_schema(nearest)
         self._specimens = Described.of(library)
@@ -125,7 +125,7 @@ class Identifier:
                 clean.append(None)
                 notes.append(reason[0].lower() + reason[1:])
         nowhere = np.full(len(clean), np.nan)
-        ids = [str(i) for i in range(1, len(clean) + 1)] if processids is None else list(processids)
+        ids = [str(i) for i in range(1, len(clean) + 1)] if processids is None else list(map(str, processids))
         return self.identify(Queries(ids, clean, None, notes, nowhere, nowhere))
 
     def identify(self, queries: Queries) -> pa.Table:

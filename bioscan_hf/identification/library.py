@@ -23,7 +23,7 @@ from bioscan_hf.identification.keys import Keys, find_keys
 from bioscan_hf.identification.models import ALIGNED, LibraryModel, load_model
 from bioscan_hf.identification.packed import Packed
 from bioscan_hf.identification.profile import Profile
-from bioscan_hf.identification.references import barcodes_of, hold_out, learn_metric, usable
+from bioscan_hf.identification.references import barcodes_of, check_apart, hold_out, learn_metric, usable
 from bioscan_hf.identification.search import ExactIndex, Index
 from bioscan_hf.identification.votes import Evidence, Neighbours, count_votes
 
@@ -120,8 +120,8 @@ class Library:
             report: Told of the progress.
 
         Raises:
-            ValueError: If there are no specimens with a label and a barcode, the barcodes are not of one gene, or an
-                image is damaged.
+            ValueError: If there are no specimens with a label and a barcode, the barcodes are not of one gene, an image
+                is damaged, or a specimen is among both.
         """
         say: Report = report or (lambda task, done, total: None)
         model = load_model(model) if isinstance(model, str) else model
@@ -133,6 +133,8 @@ class Library:
             rest, held_out = hold_out(specimens, seed)
             if len(held_out):
                 calibrations = cls._make(rest, model, say, task="held out: ")._calibrated(held_out, say)
+        else:
+            check_apart(specimens, calibration)
         library = cls._make(specimens, model, say)
         if calibration is not None:
             calibrations = library._calibrated(calibration, say)
@@ -203,7 +205,7 @@ class Library:
         vectors, flags = self.vectors.numpy()[np.maximum(old, 0)], self.flags[np.maximum(old, 0)]
         letters[old < 0], vectors[old < 0], flags[old < 0] = seen
         images = self.images and self.images.add(
-            added, len(self.specimens), keys.of_specimen, lambda done, total: say("images", done, total)
+            added, len(self.keys.of_specimen), keys.of_specimen, lambda done, total: say("images", done, total)
         )
         info = {**self.info, "added": self.info.get("added", 0) + len(added)}
         library = Library(

@@ -42,6 +42,7 @@ MANIFEST, SPECIMENS, KEYS, SPACE, CELLS, MODEL = (
     "cells.faiss",
     "model",
 )
+_NEEDED = ("bioscan_hf", "model", "model_revision", "dtype", "counts", "profile", "taxa", "calibration", "files")
 
 
 def save_library(
@@ -160,6 +161,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"'{folder}' has the format {found} (bioscan_hf {manifest.get('bioscan_hf')}); expected {FORMAT}. "
             "Build the library again, or install the version that made it."
         )
+    if missing := [name for name in _NEEDED if name not in manifest]:
+        raise ValueError(f"'{path}' is no description of a library ({missing} are missing); build the library again.")
     for name, size in manifest["files"].items():
         there = (folder / name).stat().st_size if (folder / name).is_file() else None
         if there != size:

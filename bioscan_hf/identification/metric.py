@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from bioscan_hf.evaluation.embeddings import unit_length
-from bioscan_hf.identification.profile import UNKNOWN
+from bioscan_hf.identification.letters import one_hot
 
 DIMENSION = 384
 # Of the mean variance within a genus, added to all: rare letters vary by chance only.
@@ -46,7 +46,7 @@ class Metric:
         Args:
             columns: uint8 (N, C), of distinct barcodes (see `Placed`).
             groups: (N,) group of each barcode, such as its genus; -1 for none.
-            dimension: D at most; there are no more than barcodes.
+            dimension: D at most; there are no more than barcodes. If all of these are equal, all vectors are zero.
 
         Raises:
             ValueError: If there are no barcodes.
@@ -55,18 +55,19 @@ class Metric:
             raise ValueError("A metric needs barcodes; there are none.")
         chosen = np.sort(np.random.default_rng(0).permutation(len(columns))[:_LEARNT_FROM])
         columns, groups = columns[chosen], np.asarray(groups)[chosen]
-        letters = _one_hot(columns)
+        letters = one_hot(columns)
         known = letters.sum(dim=2, keepdim=True)
         mean = letters.sum(dim=0) / known.sum(dim=0).clamp(min=1)
         # Of a letter that all barcodes have in a column, or hardly any of many, nothing can be learnt.
         counts, least = letters.sum(dim=0), min(_SEEN, 1 + len(columns) // 10)
         varies = torch.nonzero(((counts >= least) & (counts < known.sum(dim=0))).flatten())[:, 0]
+        if not len(varies):
+            return cls(np.zeros((*mean.shape, 1), np.float32))
         centred = (letters - mean * known).flatten(1)[:, varies]
         scaled = _normalised_within(centred, groups)
         _, directions = _principal(centred, scaled)
-        projection = torch.zeros(mean.numel(), max(1, min(dimension, len(columns), len(varies))))
-        if len(varies):
-            projection[varies] = scaled @ directions[:, -projection.shape[1] :].flip(1)
+        projection = torch.zeros(mean.numel(), min(dimension, len(columns), len(varies)))
+        projection[varies] = scaled @ directions[:, -projection.shape[1] :].flip(1)
         table = projection.unflatten(0, mean.shape)
         # An unknown letter is zero; so the mean goes into the letters.
         return cls((table - (mean.unsqueeze(2) * table).sum(dim=1, keepdim=True)).contiguous().numpy())
@@ -89,12 +90,8 @@ class Metric:
         vectors = np.empty((len(columns), self.dimension), np.float32)
         for start in range(0, len(columns), _BATCH):
             rows = slice(start, start + _BATCH)
-            vectors[rows] = (_one_hot(columns[rows]).flatten(1) @ table).numpy()
+            vectors[rows] = (one_hot(columns[rows]).flatten(1) @ table).numpy()
         return unit_length(vectors)
-
-
-def _one_hot(columns: NDArray[np.uint8]) -> torch.Tensor:
-    return torch.eye(UNKNOWN + 1, UNKNOWN)[torch.from_numpy(columns.astype(np.int32))]
 
 
 def _normalised_within(centred: torch.Tensor, groups: NDArray[np.int64]) -> torch.Tensor:

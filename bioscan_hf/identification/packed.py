@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bioscan_hf.identification.profile import UNKNOWN
+from bioscan_hf.identification.letters import UNKNOWN
 
 # Shared letters below which an identity says nothing.
 _LEAST_SHARED = 50

@@ -7,7 +7,6 @@ aligned with gaps, by parasail.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import parasail
 import torch
 from numpy.typing import NDArray
 
-UNKNOWN = 4
-"""Stands in a column where a barcode has no letter, or one that is none of A, C, G, T."""
+from bioscan_hf.identification.gaps import align_with_gaps
+from bioscan_hf.identification.letters import UNKNOWN, as_codes, one_hot, reverse_complement
+from bioscan_hf.identification.reading_frame import has_open_frame, has_stop, reading_frame
 
 # Pseudo-count of each base in a column: log-odds stay finite.
 _PSEUDO = 0.01
@@ -29,30 +28,17 @@ _LEARNT_FROM, _TRIED, _TRIED_ON = 2000, 16, 100
 _ROUNDS = 3
 # Columns beyond both ends of the first version, of which those are kept that a share of the barcodes has.
 _BEYOND, _COVERED = 60, 0.2
-# Log-odds, in nats, by which a barcode must fit better than chance: for the e^20 places of a million barcodes.
+# Log-odds, in nats, by which a barcode must fit better than its letters in any order would: for the e^20 places of a
+# million barcodes.
 _FITS = 30.0
 # A stretch of this many columns, of which at least two thirds are known, that fits less than this share of what is
 # expected of the gene, hints at an insertion or deletion before or in it.
 _STRETCH, _FAINT = 94, 0.36
-# Where gaps pay: nats by which they improve the fit.
-_GAPS_PAY = 20.0
+# Where gaps pay: nats by which they improve the fit; share of what is expected of the gene, where nothing fits without.
+# Letters at random reach 0.4 with gaps, barcodes with 24 insertions and deletions 0.7.
+_GAPS_PAY, _GAPPED = 20.0, 0.55
 _USUAL = 256
 _BATCH = 1024
-_CODES = np.full(256, UNKNOWN, np.uint8)
-for _code, _letter in enumerate("ACGT"):
-    _CODES[ord(_letter)] = _code
-_COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
-_OTHERS = str.maketrans(dict.fromkeys("RYSWKMBDHV", "N"))
-# Scores of an alignment with affine gaps, about those of BLAST's task for distant sequences (5, -4, 12, 8): gaps that
-# cost no more than a different letter would be put wherever barcodes differ. An unknown letter costs nothing.
-_OPEN, _EXTEND = 12, 3
-_MATCHES = parasail.matrix_create("ACGTN", 5, -4)
-_MATCHES[4, 0:5] = 0
-_MATCHES[0:5, 4] = 0
-_STEP = re.compile(r"(\d+)([=XID])")
-# Stop codons of the invertebrate mitochondrial code (NCBI translation table 5).
-_STOPS = ("TAA", "TAG")
-_FEW_STOPS = 0.02
 
 
 class Placed(NamedTuple):
@@ -61,7 +47,8 @@ class Placed(NamedTuple):
     Attributes:
         columns: uint8 (N, C): 0 to 3 for A, C, G, T, 4 where nothing is known.
         scores: float32 (N,): log-odds of the letters, in nats, against letters at random.
-        fits: bool (N,): whether they fit better than chance; columns of the others are unknown.
+        fits: bool (N,): whether they fit better than the same letters in any order would; columns of the others are
+            unknown.
         reversed: bool (N,): whether the reverse complement was placed.
         gapped: bool (N,): whether letters were left out or gaps put in.
         stops: bool (N,): whether there is a stop codon in the reading frame.
@@ -123,7 +110,7 @@ class Profile:
                 f"Only {placed.fits.mean():.0%} of the barcodes fit to the others; a library needs barcodes of one "
                 "gene, in one direction."
             )
-        return cls(profile.log_odds, profile.usual, _reading_frame(placed.columns[placed.fits]))
+        return cls(profile.log_odds, profile.usual, reading_frame(placed.columns[placed.fits]))
 
     @cached_property
     def _consensus(self) -> str:
@@ -149,23 +136,24 @@ class Profile:
         return Placed(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _place(self, barcodes: Sequence[str], both_strands: bool) -> Placed:
-        letters = _as_codes(barcodes)
+        letters = as_codes(barcodes)
         offsets, scores = self._offsets(letters)
-        fits = scores >= _FITS
+        columns = self._shifted(letters, offsets)
+        fits = scores - _by_composition(columns) >= _FITS
         barcodes, reversed_ = list(barcodes), np.zeros(len(barcodes), bool)
         if both_strands and not fits.all():
             rows = np.flatnonzero(~fits)
             turned = [reverse_complement(barcodes[row]) for row in rows]
-            codes = _as_codes(turned, width=letters.shape[1])
-            there, score = self._offsets(codes)
-            better = score >= _FITS
+            letters = as_codes(turned)
+            offsets, turned_scores = self._offsets(letters)
+            turned_columns = self._shifted(letters, offsets)
+            better = turned_scores - _by_composition(turned_columns) >= _FITS
             for row, barcode in zip(rows[better], np.array(turned, object)[better], strict=True):
                 barcodes[row] = barcode
             rows = rows[better]
-            letters[rows], offsets[rows], scores[rows] = codes[better], there[better], score[better]
+            columns[rows], scores[rows] = turned_columns[better], turned_scores[better]
             reversed_[rows] = fits[rows] = True
-        columns = self._shifted(letters, offsets)
-        gapped, stops = np.zeros(len(barcodes), bool), _has_stop(columns, self.frame)
+        gapped, stops = np.zeros(len(barcodes), bool), has_stop(columns, self.frame)
         for row in np.flatnonzero(~fits | self._is_faint(columns)):
             strands = [barcodes[row]]
             if both_strands and not fits[row]:
@@ -175,7 +163,7 @@ class Profile:
                 gapped[row] = True
                 reversed_[row] |= strand == 1
                 # Columns behind gaps need not be those of the true codons.
-                stops[row] = self.frame is not None and not _has_open_frame(strands[strand])
+                stops[row] = self.frame is not None and not has_open_frame(strands[strand])
         fits |= gapped
         columns[~fits] = UNKNOWN
         return Placed(columns, scores, fits, reversed_, gapped, stops & fits)
@@ -189,9 +177,10 @@ class Profile:
             Which of the strands was placed; None if `columns` are better, or nothing fits.
         """
         for number, strand in enumerate(strands):
-            aligned, found = self._with_gaps(strand)
-            least = score[0] + _GAPS_PAY if fits else _FAINT * self.expected * (aligned < UNKNOWN).sum()
-            if found > max(least, _FITS):
+            aligned = align_with_gaps(strand, self._consensus)
+            found = float(self.score(aligned[None]).sum())
+            least = score[0] + _GAPS_PAY if fits else _GAPPED * self.expected * (aligned < UNKNOWN).sum()
+            if found > least and found - _by_composition(aligned[None])[0] >= _FITS:
                 columns[:], score[0] = aligned, found
                 return number
         return None
@@ -208,14 +197,14 @@ class Profile:
         if not len(letters):
             return offsets, scores
         known = np.maximum((letters < UNKNOWN).sum(axis=1), 1)
-        one_hot = _one_hot(letters)
+        bases = one_hot(letters)
         # At other places letters fit worse than at random, so that a good fit at a usual place is the best there is.
         table = self._at(letters.shape[1])
-        first = (one_hot.reshape(len(letters), -1) @ table).max(dim=1)
+        first = (bases.reshape(len(letters), -1) @ table).max(dim=1)
         scores[:], offsets[:] = first.values.numpy(), np.array(self.usual)[first.indices.numpy()]
         rest = np.flatnonzero(scores < self.expected / 2 * known)
         if len(rest):
-            offsets[rest], scores[rest] = self._correlated(one_hot[rest])
+            offsets[rest], scores[rest] = self._correlated(bases[rest])
         return offsets, scores
 
     def _at(self, width: int) -> torch.Tensor:
@@ -227,11 +216,11 @@ class Profile:
                 row[first:last] = self.log_odds[first + offset : last + offset]
         return torch.from_numpy(table.reshape(len(table), -1).T.copy())
 
-    def _correlated(self, one_hot: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _correlated(self, bases: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The best of all offsets, by the Fourier transform."""
-        width, columns = one_hot.shape[1], len(self.log_odds)
+        width, columns = bases.shape[1], len(self.log_odds)
         size = 1 << (width + columns - 1).bit_length()
-        letters = torch.fft.rfft(one_hot.transpose(1, 2), size)
+        letters = torch.fft.rfft(bases.transpose(1, 2), size)
         profile = torch.fft.rfft(torch.from_numpy(self.log_odds.T.copy()), size)
         found = torch.fft.irfft((letters.conj() * profile).sum(dim=1), size).max(dim=1)
         offsets = found.indices.numpy()
@@ -253,46 +242,12 @@ class Profile:
         faint = sums < _FAINT * self.expected * counts
         return np.asarray((faint & (counts >= _STRETCH * 2 // 3)).any(axis=1))
 
-    def _with_gaps(self, barcode: str) -> tuple[NDArray[np.uint8], float]:
-        """Align with gaps to the most frequent letters; letters without column are left out."""
-        columns = np.full(len(self.log_odds), UNKNOWN, np.uint8)
-        if not barcode:
-            return columns, 0.0
-        text = barcode.translate(_OTHERS)
-        cigar = parasail.sg_trace_striped_16(text, self._consensus, _OPEN, _EXTEND, _MATCHES).cigar
-        letters = _CODES[np.frombuffer(text.encode(), np.uint8)]
-        place, column = cigar.beg_query, cigar.beg_ref
-        for length, step in _STEP.findall(cigar.decode.decode()):
-            count = int(length)
-            if step in "=X":
-                columns[column : column + count] = letters[place : place + count]
-            place += count if step != "D" else 0
-            column += count if step != "I" else 0
-        return columns, float(self.score(columns[None]).sum())
 
-
-def reverse_complement(barcode: str) -> str:
-    """The other strand of a clean barcode, read from its end.
-
-    >>> reverse_complement("AACGR")
-    'YCGTT'
-    """
-    return barcode.translate(_COMPLEMENT)[::-1]
-
-
-def _as_codes(barcodes: Sequence[str], width: int | None = None) -> NDArray[np.uint8]:
-    """Barcodes as codes of letters (N, longest), filled up with unknown ones."""
-    lengths = np.fromiter(map(len, barcodes), np.int64, len(barcodes))
-    codes = np.full((len(barcodes), max(width or 0, int(lengths.max(initial=1)))), UNKNOWN, np.uint8)
-    text = np.frombuffer("".join(barcodes).encode(), np.uint8)
-    codes[np.arange(codes.shape[1]) < lengths[:, None]] = _CODES[text]
-    return codes
-
-
-def _one_hot(letters: NDArray[np.uint8]) -> torch.Tensor:
-    """float32 (N, L, 4), all 0 for an unknown letter."""
-    table = torch.eye(UNKNOWN + 1, UNKNOWN)
-    return table[torch.from_numpy(letters.astype(np.int32))]
+def _by_composition(columns: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Log-odds that barcodes have by how frequent each base is in them, whatever the order, (N,)."""
+    counts = np.stack([(columns == base).sum(axis=1) for base in range(UNKNOWN)], axis=1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return (counts * np.log(4 * np.maximum(shares, 1e-9))).sum(axis=1).astype(np.float32)
 
 
 def _from_counts(counts: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -304,17 +259,17 @@ def _from_counts(counts: NDArray[np.float64]) -> NDArray[np.float32]:
 def _first_version(barcodes: Sequence[str]) -> Profile:
     """The barcode that fits most others, of the longest among some."""
     tried = sorted(barcodes[: 10 * _TRIED], key=len)[-_TRIED:]
-    others = _as_codes(barcodes[:_TRIED_ON])
-    candidates = [Profile(_from_counts(np.eye(5)[_as_codes([barcode])[0]][:, :4] * 2.0)) for barcode in tried]
-    return max(candidates, key=lambda candidate: float(candidate._correlated(_one_hot(others))[1].sum()))
+    others = as_codes(barcodes[:_TRIED_ON])
+    candidates = [Profile(_from_counts(np.eye(5)[as_codes([barcode])[0]][:, :4] * 2.0)) for barcode in tried]
+    return max(candidates, key=lambda candidate: float(candidate._correlated(one_hot(others))[1].sum()))
 
 
 def _again(profile: Profile, barcodes: Sequence[str]) -> Profile:
     """Place barcodes, and count their letters."""
     wide = np.pad(profile.log_odds, ((_BEYOND, _BEYOND), (0, 0)))
-    letters = _as_codes(barcodes)
+    letters = as_codes(barcodes)
     wider = Profile(wide)
-    offsets, scores = wider._correlated(_one_hot(letters))
+    offsets, scores = wider._correlated(one_hot(letters))
     columns = wider._shifted(letters, offsets)[scores >= _FITS]
     if not len(columns):
         return profile
@@ -325,32 +280,3 @@ def _again(profile: Profile, barcodes: Sequence[str]) -> Profile:
     first, last = covered[0], covered[-1] + 1
     usual = Counter((offsets[scores >= _FITS] - first).tolist()).most_common(_USUAL)
     return Profile(_from_counts(counts[first:last]), tuple(offset for offset, _ in usual))
-
-
-def _stops(columns: NDArray[np.uint8], frame: int) -> NDArray[np.bool_]:
-    """Which codons are stops, (N, codons)."""
-    count = (columns.shape[1] - frame) // 3
-    codons = columns[:, frame : frame + 3 * count].reshape(len(columns), count, 3)
-    return np.logical_or.reduce([(codons == _CODES[list(stop.encode())]).all(axis=2) for stop in _STOPS])
-
-
-def _has_stop(columns: NDArray[np.uint8], frame: int | None) -> NDArray[np.bool_]:
-    if frame is None:
-        return np.zeros(len(columns), bool)
-    return np.asarray(_stops(columns, frame).any(axis=1))
-
-
-def _has_open_frame(barcode: str) -> bool:
-    """Whether one of the three ways to read it has no stop codon."""
-    return any(
-        not set(_STOPS).intersection(barcode[i : i + 3] for i in range(frame, len(barcode) - 2, 3))
-        for frame in range(3)
-    )
-
-
-def _reading_frame(columns: NDArray[np.uint8]) -> int | None:
-    """The frame in which hardly any barcode has a stop codon, if in the others most have."""
-    shares = [float(_has_stop(columns, frame).mean()) for frame in range(3)]
-    best = int(np.argmin(shares))
-    others = [share for frame, share in enumerate(shares) if frame != best]
-    return best if shares[best] <= _FEW_STOPS and min(others) > 0.5 else None

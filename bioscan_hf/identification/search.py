@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-# Similarities that are held at once: 128 MB.
-_SIMILARITIES = 1 << 25
+# Similarities that are held at once: 16 MB, of which much stays in the caches.
+_SIMILARITIES = 1 << 22
 # Keys that are turned into float32 at once, where they are stored as float16.
 _KEYS = 1 << 17
 _CELLS_PER_ROOT, _KEYS_PER_CELL, _PROBED = 4, 40, 32
@@ -27,7 +27,8 @@ class Index(Protocol):
             k: At most the number of keys.
 
         Returns:
-            Keys (Q, k), the most similar first, and cosines (Q, k).
+            Keys (Q, k), the most similar first, and of equally similar ones the first; and cosines (Q, k), to five
+            digits: further ones depend on how many are compared at once.
         """
 
 
@@ -52,9 +53,7 @@ class ExactIndex:
             best = _best(block, self._vectors, k)
             rows = slice(start, start + len(block))
             cosines[rows], found[rows] = best[0].numpy(), best[1].numpy()
-        # Of equally similar keys the first.
-        order = np.lexsort((found, -cosines), axis=1)
-        return np.take_along_axis(found, order, axis=1), np.take_along_axis(cosines, order, axis=1)
+        return _ordered(found, cosines)
 
 
 def _best(queries: torch.Tensor, vectors: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,7 +80,7 @@ class CellIndex:
     """
 
     def __init__(self, path: Path) -> None:
-        faiss = _faiss()
+        faiss = load_faiss()
         try:
             self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
         except RuntimeError as error:
@@ -96,7 +95,14 @@ class CellIndex:
         missing = found < 0
         last = np.maximum((~missing).sum(axis=1, keepdims=True) - 1, 0)
         found = np.where(missing, np.take_along_axis(found, last, axis=1), found)
-        return np.maximum(found, 0), np.where(missing, -1.0, cosines).astype(np.float32)
+        return _ordered(np.maximum(found, 0), np.where(missing, -1.0, cosines).astype(np.float32))
+
+
+def _ordered(found: NDArray[np.int64], cosines: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Keys and rounded cosines of each query, in their order."""
+    cosines = cosines.round(5)
+    order = np.lexsort((found, -cosines), axis=1)
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(cosines, order, axis=1)
 
 
 def write_cells(vectors: NDArray[np.float32], path: Path) -> None:
@@ -109,7 +115,7 @@ def write_cells(vectors: NDArray[np.float32], path: Path) -> None:
     Raises:
         OSError: If faiss is not installed.
     """
-    faiss = _faiss()
+    faiss = load_faiss()
     count, dimension = vectors.shape
     cells = max(1, min(int(_CELLS_PER_ROOT * count**0.5), count // _KEYS_PER_CELL))
     index = faiss.index_factory(dimension, f"IVF{cells},SQfp16", faiss.METRIC_INNER_PRODUCT)
@@ -121,7 +127,12 @@ def write_cells(vectors: NDArray[np.float32], path: Path) -> None:
     faiss.write_index(index, str(path))
 
 
-def _faiss() -> Any:
+def load_faiss() -> Any:
+    """Import faiss.
+
+    Raises:
+        OSError: If it is not installed.
+    """
     try:
         import faiss
     except ImportError as error:

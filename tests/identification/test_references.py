@@ -3,7 +3,7 @@ import pytest
 
 from bioscan_hf.data.features import COLUMN_NAMES
 from bioscan_hf.identification.keys import find_keys
-from bioscan_hf.identification.references import barcodes_of, hold_out, usable
+from bioscan_hf.identification.references import barcodes_of, check_apart, hold_out, usable
 from tests.identification.made_library import joined, picture, specimens, with_barcodes, with_images, without
 
 
@@ -42,11 +42,12 @@ def test_nothing_is_in_both_parts() -> None:
 
 
 def test_specimens_without_barcode_are_not_held_out() -> None:
-    given = specimens("train", 60)
-    barcodes = [None if row % 2 else barcode for row, barcode in enumerate(given["dna_barcode"])]
-    for seed in range(5):
+    train = specimens("train")
+    for seed in range(10):
+        given = train.select(np.random.default_rng(seed).permutation(len(train))[:300])
+        barcodes = [None if row % 2 else barcode for row, barcode in enumerate(given["dna_barcode"])]
         rest, held_out = hold_out(with_barcodes(given, barcodes), seed)
-        assert rest["dna_barcode"][:].count(None) == 30 and all(held_out["dna_barcode"])
+        assert rest["dna_barcode"][:].count(None) == 150 and len(held_out) and all(held_out["dna_barcode"])
 
 
 def test_barcodes_of_keys() -> None:
@@ -55,3 +56,13 @@ def test_barcodes_of_keys() -> None:
     found = barcodes_of(given, keys)
     assert [found[key] for key in keys.of_specimen] == [barcode or "" for barcode in given["dna_barcode"]]
     assert np.array_equal([not barcode for barcode in found], keys.hashes == 0)
+
+
+def test_what_is_known_says_nothing_about_how_sure_a_name_is() -> None:
+    given = specimens("train", 5)
+    check_apart(given, specimens("test", 5))
+    name = given[3]["processid"]
+    with pytest.raises(
+        ValueError, match=f"1 of the 3 specimens for calibration are in the library, too, such as '{name}'"
+    ):
+        check_apart(given, joined(specimens("test", 2), given.select([3])))

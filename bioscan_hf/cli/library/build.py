@@ -64,19 +64,22 @@ def build(
     # Imported here, so that help and wrong usage need not wait for them.
     from transformers.utils.logging import disable_progress_bar
 
-    from bioscan_hf.data.anywhere import describe_anywhere, has_splits
+    from bioscan_hf.data.anywhere import describe_anywhere, is_own, load_anywhere
     from bioscan_hf.identification.library import Library
     from bioscan_hf.identification.library_files import check_replaceable, read_manifest
     from bioscan_hf.identification.models import load_model
+    from bioscan_hf.identification.search import load_faiss
 
     disable_progress_bar()
     console = Console(highlight=False)
     check_replaceable(output)
+    if cells:
+        load_faiss()  # an error now, rather than after the work
     loaded = load_model(model, device=device)
     image = loaded.towers is not None
-    divided = has_splits(source, splits)
-    split = split or ("train" if divided else None)
     with reporting(console) as report:
+        divided = not is_own(source) or any(load_anywhere(source, ["split"], splits=splits, on_error=on_error)["split"])
+        split = split or ("train" if divided else None)
         specimens = load(source, split=split, splits=splits, image=image, on_error=on_error)
         held_out: Dataset | None = None
         if calibration != HELD_OUT and (divided or calibration is not None):

@@ -1,0 +1,156 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bioscan_hf import build_tokenizer
+from bioscan_hf.identification.identify import Identifier
+from bioscan_hf.identification.library import Library
+from bioscan_hf.identification.library_files import read_manifest
+from bioscan_hf.identification.search import ExactIndex
+from tests.identification.made_library import library, non_coi, specimens
+from tests.tiny import tiny_masked_lm
+
+QUERIES = [*specimens("test")["dna_barcode"], *specimens("test_unseen")["dna_barcode"], non_coi()]
+
+
+def save_model(folder: Path) -> Path:
+    tiny_masked_lm().save_pretrained(folder)
+    build_tokenizer(3).save_pretrained(folder)
+    (folder / "checkpoint-7").mkdir()
+    (folder / "checkpoint-7" / "large").write_text("of a training")
+    return folder
+
+
+def share_equal(one: list[object], other: list[object]) -> float:
+    return float(np.mean([mine == theirs for mine, theirs in zip(one, other, strict=True)]))
+
+
+def test_what_is_loaded_names_as_what_was_built(saved_library: Path) -> None:
+    made, loaded = library(), Library.load(saved_library)
+    options = {"max_error": 0.05, "nearest": 3}
+    assert Identifier(loaded, **options)(QUERIES).equals(Identifier(made, **options)(QUERIES))  # type: ignore[arg-type]
+    assert (
+        loaded.specimens.to_list() == made.specimens.to_list() and loaded.specimens.features == made.specimens.features
+    )
+    assert loaded.info == made.info and loaded.model_folder is None
+    assert Library.load(str(saved_library)).info == made.info
+
+
+def test_what_is_loaded_is_saved_and_added_to_as_what_was_built(saved_library: Path, tmp_path: Path) -> None:
+    loaded = Library.load(saved_library)
+    loaded.save(tmp_path / "again")
+    for path in saved_library.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+    # Over the files that it is mapped from.
+    again = Library.load(tmp_path / "again")
+    more = again.add(specimens("test", 10))
+    more.save(tmp_path / "again")
+    found = Identifier(Library.load(tmp_path / "again"))(specimens("test", 10)["dna_barcode"][:])
+    assert found["nearest_identity"].to_pylist() == [1.0] * 10
+    assert found["species"].to_pylist() == specimens("test", 10)["species"][:]
+    assert (
+        Library.load(tmp_path / "again").specimens.to_list() == library().add(specimens("test", 10)).specimens.to_list()
+    )
+
+
+def test_half_precision_is_nearly_the_same(saved_library: Path, tmp_path: Path) -> None:
+    library().save(tmp_path / "half", dtype="float16")
+    sizes = [read_manifest(folder)["files"]["keys.safetensors"] for folder in (saved_library, tmp_path / "half")]
+    assert sizes[1] < 0.65 * sizes[0]
+    exact, half = (Identifier(Library.load(folder))(QUERIES) for folder in (saved_library, tmp_path / "half"))
+    assert share_equal(exact["species"].to_pylist(), half["species"].to_pylist()) > 0.99
+    mine, theirs = (np.array(table["nearest_similarity"].to_pylist(), float) for table in (exact, half))
+    np.testing.assert_allclose(mine, theirs, atol=1e-3)
+
+
+def test_cells_are_nearly_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    library().save(tmp_path / "cells", cells=True)
+    loaded = Library.load(tmp_path / "cells")
+    assert not isinstance(loaded.index, ExactIndex)
+    names = Identifier(loaded)(QUERIES)["genus"].to_pylist()
+    assert share_equal(names, Identifier(library())(QUERIES)["genus"].to_pylist()) > 0.97
+
+
+@pytest.mark.parametrize(
+    "name", ["keys.safetensors", "space.safetensors", "specimens.parquet", "calibration-barcode.parquet"]
+)
+def test_a_file_that_is_damaged(saved_library: Path, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(saved_library, tmp_path / "lib")
+    size = (folder / name).stat().st_size
+    (folder / name).write_bytes(b"\xff" * size)
+    with pytest.raises(ValueError, match=rf"{name}' is damaged \(.+\); copy or build the library again\.") as error:
+        Library.load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_files_of_a_former_version_are_not_read(saved_library: Path, tmp_path: Path) -> None:
+    """A repository keeps them when a library without them is pushed."""
+    folder = shutil.copytree(saved_library, tmp_path / "lib")
+    (folder / "cells.faiss").write_text("of other keys")
+    (folder / "model").mkdir()
+    loaded = Library.load(folder)
+    assert isinstance(loaded.index, ExactIndex) and loaded.model_folder is None
+
+
+@pytest.fixture(scope="module")
+def with_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library with a model, which was removed from where it was."""
+    folder = tmp_path_factory.mktemp("with model")
+    model = save_model(folder / "tiny-bert")
+    made = Library.build(specimens("train", 50), calibration=specimens("val_unseen", 40), model=str(model))
+    made.save(folder / "lib")
+    before = Identifier(made)(QUERIES[:20])
+    shutil.rmtree(model)
+    assert Identifier(Library.load(folder / "lib"))(QUERIES[:20]).equals(before)
+    return folder / "lib"
+
+
+class TestModels:
+    """A library that was made with a model is asked with this one."""
+
+    def test_it_comes_with_it(self, with_model: Path, tmp_path: Path) -> None:
+        manifest = read_manifest(with_model)
+        assert manifest["model"] == "tiny-bert" and len(manifest["model_revision"]) == 12
+        assert {"model/config.json", "model/model.safetensors"} <= set(manifest["files"])
+        assert not (with_model / "model" / "checkpoint-7").exists()
+        loaded = Library.load(with_model)
+        found = Identifier(loaded)(specimens("train", 50)["dna_barcode"][:])
+        assert found["nearest_identity"].to_pylist() == [1.0] * 50
+        loaded.add(specimens("test", 3)).save(tmp_path / "more")
+        assert read_manifest(tmp_path / "more")["model"] == "tiny-bert"
+        assert len(Library.load(tmp_path / "more").specimens) == 53
+
+    def test_another_one_is_refused(self, with_model: Path, tmp_path: Path) -> None:
+        folder = shutil.copytree(with_model, tmp_path / "lib")
+        weights = folder / "model" / "model.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+        with pytest.raises(ValueError, match=r"made with the model 'tiny-bert', revision \w+; the one at hand has"):
+            Library.load(folder)
+
+    def test_a_part_of_it_is_missing(self, with_model: Path, tmp_path: Path) -> None:
+        folder = shutil.copytree(with_model, tmp_path / "lib")
+        shutil.rmtree(folder / "model")
+        with pytest.raises(ValueError, match=r"not whole: model/config\.json must have .* bytes, and is missing"):
+            Library.load(folder)
+
+    def test_by_its_name(self, tmp_path: Path) -> None:
+        made = Library.build(specimens("train", 30), calibration=specimens("val_unseen", 2), model="kmer:4")
+        made.save(tmp_path / "lib")
+        assert not (tmp_path / "lib" / "model").exists()
+        loaded = Library.load(tmp_path / "lib")
+        assert loaded.barcodes.encoder is not None and loaded.barcodes.encoder.dimension == 256
+        assert Identifier(loaded)(QUERIES[:20]).equals(Identifier(made)(QUERIES[:20]))
+
+    def test_another_revision_of_the_same_name(self, tmp_path: Path) -> None:
+        given = specimens("train", 30)
+        Library.build(given, calibration=specimens("val_unseen", 2), model="kmer:4").save(tmp_path / "lib")
+        manifest = json.loads((tmp_path / "lib" / "library.json").read_text())
+        (tmp_path / "lib" / "library.json").write_text(json.dumps({**manifest, "model_revision": "f" * 12}))
+        with pytest.raises(ValueError, match="Vectors of two models cannot be compared: build the library again"):
+            Library.load(tmp_path / "lib")
