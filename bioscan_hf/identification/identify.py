@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from bioscan_hf.data.features import RANKS
 from bioscan_hf.identification.answers import Answers, Described
 from bioscan_hf.identification.barcode_space import FITS, REVERSED, STOP, Seen
-from bioscan_hf.identification.calibration import rank_probabilities, safe_ranks
+from bioscan_hf.identification.calibration import rank_probabilities
 from bioscan_hf.identification.library import Library, Modality
 from bioscan_hf.identification.novelty import NOVEL, novelty_features
 from bioscan_hf.identification.packed import known_letters
 from bioscan_hf.identification.queries import Queries
 from bioscan_hf.identification.results import names_of, nearest_prefix, numbers, results_schema
+from bioscan_hf.identification.safe import safe_ranks
 from bioscan_hf.identification.votes import NEIGHBOURS, Evidence, Neighbours
 from bioscan_hf.tokenization.letters import clean_barcode
 
