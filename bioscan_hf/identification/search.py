@@ -113,7 +113,7 @@ def write_cells(vectors: NDArray[np.float32], path: Path) -> None:
         path: Where to write.
 
     Raises:
-        OSError: If faiss is not installed.
+        OSError: If faiss is not installed, or the file cannot be written.
     """
     faiss = load_faiss()
     count, dimension = vectors.shape
@@ -124,7 +124,10 @@ def write_cells(vectors: NDArray[np.float32], path: Path) -> None:
     index.train(np.ascontiguousarray(vectors[np.sort(chosen)], np.float32))
     for start in range(0, count, _KEYS):
         index.add(np.ascontiguousarray(vectors[start : start + _KEYS], np.float32))
-    faiss.write_index(index, str(path))
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        raise OSError(f"'{path}' cannot be written ({str(error).splitlines()[0]}); free some space.") from error
 
 
 def load_faiss() -> Any:

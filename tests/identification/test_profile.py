@@ -34,8 +34,9 @@ def naive_place(profile: Profile, barcode: str) -> tuple[list[int], float]:
 
 
 def assert_equal(found: Placed, expected: Placed) -> None:
-    for name, own, other in zip(Placed._fields, found, expected, strict=True):
-        np.testing.assert_allclose(own.astype(float), other.astype(float), rtol=1e-4, err_msg=name)
+    for name in Placed._fields:
+        own, other = (np.asarray(getattr(placed, name), float) for placed in (found, expected))
+        np.testing.assert_allclose(own, other, rtol=1e-4, err_msg=name)
 
 
 def cut(barcode: str, draw: random.Random) -> str:
