@@ -107,7 +107,7 @@ def test_barcodes_are_cleaned_as_single_ones_are(
         try:
             expected = clean_barcode(text)
         except ValueError as error:
-            reason = str(error).removesuffix(".")
+            reason = str(error).removesuffix(".").replace("; ", ", ")
             assert barcode is None and note == reason[0].lower() + reason[1:]
         else:
             assert (barcode, note) == (expected, None)
@@ -139,8 +139,8 @@ def test_batches_have_the_size_asked_for_and_keep_the_order(count: int, size: in
     [
         ("", "the barcode is empty"),
         ("--", "the barcode is empty"),
-        ("ACGEL", "the barcode has 'E' at position 4, and 'L'; expected ACGTNRYSWKMBDHV"),
-        ("658", "the barcode is the number 658; expected ACGTNRYSWKMBDHV"),
+        ("ACGEL", "the barcode has 'E' at position 4, and 'L', expected ACGTNRYSWKMBDHV"),
+        ("658", "the barcode is the number 658, expected ACGTNRYSWKMBDHV"),
         (
             "A" * (MAX_LETTERS + 1),
             "the barcode has 2,001 letters, more than 2,000 (the whole gene COI has about 1,540)",
@@ -162,14 +162,14 @@ def test_a_bad_barcode_becomes_a_row_with_a_note(name: str, barcode: str, note: 
 def test_bad_fields_of_tables_become_notes_in_their_places(tmp_path: Path) -> None:
     lines = ["G1,ACGT,1.5,-2", "M1,ACGT", ",ACGT,3,4", "C1,ACGT,north,5", "C2,ACGE,91,5", "", "M2,ACGT,1,2,3", ",,,"]
     found = read(write(tmp_path / "a.csv", HEAD + "\n".join([*lines, "G1,ACGA,0,180", ",ACGC,,"])))
-    letters = "the barcode has 'E' at position 4; expected ACGTNRYSWKMBDHV"
+    letters = "the barcode has 'E' at position 4, expected ACGTNRYSWKMBDHV"
     assert noted(found) == [
         ("G1", "ACGT", None),
-        ("M1", None, "expected 4 fields; got 2"),
+        ("M1", None, "expected 4 fields, got 2"),
         ("line 4", "ACGT", "the process id is empty"),
         ("C1", "ACGT", "'coord-lat' must be a number (double); got 'north'"),
         ("C2", None, f"{letters}; 'coord-lat' must be within 90 degrees; got 91"),
-        ("M2", None, "expected 4 fields; got 5"),
+        ("M2", None, "expected 4 fields, got 5"),
         ("G1", "ACGA", "the process id occurs more than once"),
         ("line 11", "ACGC", "the process id is empty"),
     ]
@@ -258,7 +258,7 @@ def test_wrong_arguments_are_told_before_anything_is_read(tmp_path: Path) -> Non
 def test_only_the_split_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", CSV + "V1,ACGT,Aptera,,,validation\nX1,ACGT,Aptera,,,other\nM1,ACGT\n")
     assert read(path, split="train").processids == ["A1", "B1", "M1"]
-    assert noted(read(path, split="val+pretrain"))[-1] == ("M1", None, "expected 6 fields; got 2")
+    assert noted(read(path, split="val+pretrain"))[-1] == ("M1", None, "expected 6 fields, got 2")
     assert read(path, split="seen", batch_size=2).processids == ["A1", "A2", "B1", "B2", "V1", "M1"]
     assert len(read(path).processids) == 9
     none = write(tmp_path / "b.csv", CSV)
@@ -281,7 +281,7 @@ def test_images_of_a_parquet_file_stay_undecoded(tmp_path: Path) -> None:
     assert found.images == [data and {"bytes": data, "path": None} for data in content]
     assert found.barcodes == [None, "ACGT", None, None] and found.notes[:2] == [None, None]
     assert found.notes[2:] == [
-        *("the barcode has 'E' at position 4; expected ACGTNRYSWKMBDHV", "there is neither a barcode nor an image")
+        *("the barcode has 'E' at position 4, expected ACGTNRYSWKMBDHV", "there is neither a barcode nor an image")
     ]
     without = read(tmp_path / "a.parquet", image=False)
     assert without.images is None and without.notes[0] == "the barcode is empty"
@@ -319,9 +319,9 @@ def test_a_folder_of_images_with_a_table(photos: Path) -> None:
     assert found.barcodes == ["ACGT", None, None, None, None] and found.latitudes[0] == 1 and found.notes[0] is None
     assert found.notes[1:] == [
         "'b/A2.jpg': the file is no image of a known kind",
-        "the barcode has 'E' at position 4; expected ACGTNRYSWKMBDHV; the process id occurs more than once",
+        "the barcode has 'E' at position 4, expected ACGTNRYSWKMBDHV; the process id occurs more than once",
         "there is no image 'no.jpg' in the folder",
-        "expected 6 fields; got 2",
+        "expected 6 fields, got 2",
     ]
     with pytest.warns(UserWarning, match="left out"):
         assert "X1" not in read(photos, split="val+other_heldout+pretrain").processids
