@@ -75,3 +75,8 @@ def _row(rng: np.random.Generator, number: int, branch: tuple[str | None, ...], 
         "evidence": "barcode",
         "notes": "; ".join(NOTES[i] for i in range(3) if rng.random() < 0.01) or None,
     }
+
+
+def rows(*records: dict) -> pa.Table:
+    """A table of results with these columns, null in the others."""
+    return pa.Table.from_pylist([{"processid": str(i), **record} for i, record in enumerate(records)], results_schema())

@@ -1,4 +1,3 @@
-import random
 import stat
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from datasets import Dataset
 
 from bioscan_hf.evaluation.baselines import blast
 from bioscan_hf.evaluation.baselines.blast import best_hits, is_installed, measured_search, version
+from tests.evaluation.baselines.made_queries import BEST, made_keys_and_queries
 
 TASKS: list[blast.Task] = ["megablast", "blastn"]
 needs_blast = pytest.mark.skipif(not is_installed(), reason="needs BLAST+ (makeblastdb, blastn)")
@@ -115,21 +115,11 @@ def test_barcodes_of_the_sample_find_themselves_and_their_variants(
     # BLAST takes a path with a space for two.
     (tmp_path / "a folder").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a folder"))
-    distinct = list(dict.fromkeys(sample["dna_barcode"][:40]))[:12]
-    draw = random.Random(0)
-    variants = []
-    for barcode in distinct:
-        letters = list(barcode)
-        for place in draw.sample(range(len(letters)), 4):
-            letters[place] = draw.choice("ACGT")
-        variants.append("".join(letters))
-    stranger = "".join(draw.choices("ACGT", k=650))
-    # Of the first barcode there is a second key, which does not win.
-    hits = best_hits([*distinct, distinct[0]], [*distinct, stranger, *variants, distinct[0]])
-    assert hits.tolist() == [*range(12), -1, *range(12), 0]
+    keys, queries = made_keys_and_queries(sample)
+    assert best_hits(keys, queries).tolist() == BEST
     for task in TASKS:
-        found = measured_search([*distinct, distinct[0]], [*distinct, stranger, *variants, distinct[0]], task=task)
-        assert found.hits.tolist() == hits.tolist() and found.usage.peak_bytes > 2**20
+        found = measured_search(keys, queries, task=task)
+        assert found.hits.tolist() == BEST and found.usage.peak_bytes > 2**20
     assert not list((tmp_path / "a folder").iterdir())
 
 

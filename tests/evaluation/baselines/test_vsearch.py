@@ -1,4 +1,3 @@
-import random
 from pathlib import Path
 
 import pytest
@@ -6,6 +5,7 @@ from datasets import Dataset
 
 from bioscan_hf.evaluation.baselines import vsearch
 from bioscan_hf.evaluation.baselines.vsearch import best_hits, is_installed, measured_search, version
+from tests.evaluation.baselines.made_queries import BEST, made_keys_and_queries
 from tests.evaluation.baselines.test_blast import write_program
 
 needs_vsearch = pytest.mark.skipif(not is_installed(), reason="needs vsearch")
@@ -86,21 +86,10 @@ def test_without_keys_there_is_nothing_to_search_in(program: Path) -> None:
 
 @needs_vsearch
 def test_barcodes_of_the_sample_find_themselves_and_their_variants(sample: Dataset) -> None:
-    distinct = list(dict.fromkeys(sample["dna_barcode"][:40]))[:12]
-    draw = random.Random(0)
-    variants = []
-    for barcode in distinct:
-        letters = list(barcode)
-        for place in draw.sample(range(len(letters)), 4):
-            letters[place] = draw.choice("ACGT")
-        variants.append("".join(letters))
-    stranger = "".join(draw.choices("ACGT", k=650))
-    # Of the first barcode there is a second key, which does not win.
-    keys, queries = [*distinct, distinct[0]], [*distinct, stranger, *variants, distinct[0]]
-    expected = [*range(12), -1, *range(12), 0]
-    assert best_hits(keys, queries).tolist() == expected
+    keys, queries = made_keys_and_queries(sample)
+    assert best_hits(keys, queries).tolist() == BEST
     found = measured_search(keys, queries)
-    assert found.hits.tolist() == expected and found.usage.peak_bytes > 2**20
+    assert found.hits.tolist() == BEST and found.usage.peak_bytes > 2**20
 
 
 @needs_vsearch
