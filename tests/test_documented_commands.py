@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer
 
-from bioscan_hf.cli.app import app
+from bioscan_hf.cli.program import app
 from tests.test_documented_code import PAGES, ROOT
 
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)

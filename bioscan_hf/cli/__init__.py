@@ -1,5 +1,5 @@
 """The command line: parse, call, show."""
 
-from bioscan_hf.cli.app import main
+from bioscan_hf.cli.program import main
 
 __all__ = ["main"]

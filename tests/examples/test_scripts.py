@@ -13,7 +13,7 @@ from datasets import Dataset
 from typer.testing import CliRunner
 
 from bioscan_hf.cli import train
-from bioscan_hf.cli.app import app
+from bioscan_hf.cli.program import app
 from bioscan_hf.training.alignment_arguments import AlignmentArguments
 from bioscan_hf.training.arguments import FinetuningArguments, PretrainingArguments
 from tests.examples.made_data import write_image_table, write_table

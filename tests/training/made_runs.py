@@ -22,7 +22,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from datasets import Dataset
 
 from bioscan_hf import BarcodeBertForMaskedLM, KmerEncoder
-from bioscan_hf.cli.app import main
+from bioscan_hf.cli.program import main
 from bioscan_hf.data.collators import MaskedKmerCollator
 from bioscan_hf.training import checkpoints, loop, run
 from bioscan_hf.training.arguments import FinetuningArguments, PretrainingArguments
@@ -38,7 +38,7 @@ COLUMNS = ["processid", "dna_barcode", "order", "genus", "species", "split"]
 SPLITS = ["pretrain", "train", "train", "val", "test"]
 # What is imported once, for all processes that tests fork: the first one decides, whichever file it is of.
 PRELOADED = [
-    *("bioscan_hf.cli.app", "bioscan_hf.cli.train", "bioscan_hf.data.conversion", "matplotlib.pyplot", "pydantic"),
+    *("bioscan_hf.cli.program", "bioscan_hf.cli.train", "bioscan_hf.data.conversion", "matplotlib.pyplot", "pydantic"),
     *("bioscan_hf.training.classification", "bioscan_hf.training.contrastive", "bioscan_hf.training.masked_lm"),
 ]
 

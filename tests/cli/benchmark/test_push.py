@@ -16,7 +16,7 @@ from tests.training.made_runs import write_table
 REPO = "tester/benchmarked"
 BENCHMARK = """
 import sys
-from bioscan_hf.cli.app import main
+from bioscan_hf.cli.program import main
 from bioscan_hf.evaluation.benchmarks import barcode_run
 
 # As if the table were that repository, whose results alone are listed as the benchmark's.

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from tests.cli.test_app import run
 
 from bioscan_hf.data.release import REPOSITORY
 from bioscan_hf.evaluation.results import read_results
 from bioscan_hf.hub.dataset_cards import save_dataset_card
-from tests.cli.test_app import run
 from tests.hub_server.fixture import LocalHub
 from tests.made_conversion import make_conversion
 from tests.made_release import make_release
@@ -35,7 +35,7 @@ def test_repository_on_the_hub(hub: LocalHub, tmp_path: Path) -> None:
     api = hub.api()
     api.create_repo(REPOSITORY, repo_type="dataset", exist_ok=True)
     api.upload_folder(repo_id=REPOSITORY, folder_path=tmp_path / "converted", repo_type="dataset", delete_patterns="*")
-    program = "import sys; from bioscan_hf.cli.app import main; sys.argv[0] = 'bioscan'; main()"
+    program = "import sys; from bioscan_hf.cli.program import main; sys.argv[0] = 'bioscan'; main()"
     done = hub.run(program, tmp_path, *BARCODE, "--data", REPOSITORY)
     assert " keys; queries: " in done.stdout
     results = read_results(tmp_path / "b" / "results.json")

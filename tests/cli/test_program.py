@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bioscan_hf import __version__
-from bioscan_hf.cli.app import main
+from bioscan_hf.cli.program import main
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
