@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: .venv/.demo
 	$(BIN)/bioscan demo
@@ -16,8 +16,12 @@ lint: .venv/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site of docs/, into site/; it opens from the disk.
+docs: .venv/.docs
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf .venv build dist bioscan-demo *.egg-info
+	rm -rf .venv build dist site bioscan-demo *.egg-info
 
 .venv:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Run `make PYTHON=...`." if sys.version_info < (3, 11) else 0)'
@@ -29,4 +33,8 @@ clean:
 
 .venv/.test: setup.cfg constraints.txt | .venv
 	$(PIP) --editable '.[test]'
-	@touch $@ .venv/.demo
+	@touch $@ .venv/.demo .venv/.docs
+
+.venv/.docs: setup.cfg constraints.txt | .venv
+	$(PIP) --editable '.[docs]'
+	@touch $@

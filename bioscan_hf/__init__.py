@@ -7,32 +7,9 @@ are imported when they are used.
 
 __version__ = "0.1.0"
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForImageClassification,
-    AutoModelForMaskedLM,
-    AutoModelForPreTraining,
-    AutoModelForSequenceClassification,
-    AutoModelForZeroShotImageClassification,
-    AutoProcessor,
-)
-
-from bioscan_hf.evaluation import pipeline
-from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
-from bioscan_hf.models.barcodebert.modeling_barcodebert import (
-    BarcodeBertForMaskedLM,
-    BarcodeBertForSequenceClassification,
-    BarcodeBertForTaxonomicClassification,
-    BarcodeBertModel,
-    BarcodeMAE,
-)
-from bioscan_hf.models.clibd.configuration_clibd import ClibdConfig
-from bioscan_hf.models.clibd.modeling_clibd import ClibdForImageClassification, ClibdModel
-from bioscan_hf.models.clibd.processing_clibd import ClibdProcessor
 
 if TYPE_CHECKING:
     from bioscan_hf.data.augmentation import ImageAugmentation
@@ -61,25 +38,32 @@ if TYPE_CHECKING:
     from bioscan_hf.evaluation.neighbours import nearest, nearest_k
     from bioscan_hf.identification.identify import Identifier
     from bioscan_hf.identification.library import Library
+    from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
+    from bioscan_hf.models.barcodebert.modeling_barcodebert import (
+        BarcodeBertForMaskedLM,
+        BarcodeBertForSequenceClassification,
+        BarcodeBertForTaxonomicClassification,
+        BarcodeBertModel,
+        BarcodeMAE,
+    )
+    from bioscan_hf.models.clibd.configuration_clibd import ClibdConfig
+    from bioscan_hf.models.clibd.modeling_clibd import ClibdForImageClassification, ClibdModel
+    from bioscan_hf.models.clibd.processing_clibd import ClibdProcessor
+    from bioscan_hf.models.pretrained import packaged_model
     from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
     from bioscan_hf.training.lora import load_classifier
 
-AutoConfig.register(BarcodeBertConfig.model_type, BarcodeBertConfig, exist_ok=True)
-AutoModel.register(BarcodeBertConfig, BarcodeBertModel, exist_ok=True)
-AutoModelForMaskedLM.register(BarcodeBertConfig, BarcodeBertForMaskedLM, exist_ok=True)
-AutoModelForPreTraining.register(BarcodeBertConfig, BarcodeMAE, exist_ok=True)
-# Of two classes transformers takes the one that `config.architectures` names, else the first.
-AutoModelForSequenceClassification.register(
-    BarcodeBertConfig, (BarcodeBertForSequenceClassification, BarcodeBertForTaxonomicClassification), exist_ok=True
-)
-AutoConfig.register(ClibdConfig.model_type, ClibdConfig, exist_ok=True)
-AutoModel.register(ClibdConfig, ClibdModel, exist_ok=True)
-AutoModelForImageClassification.register(ClibdConfig, ClibdForImageClassification, exist_ok=True)
-AutoModelForZeroShotImageClassification.register(ClibdConfig, ClibdModel, exist_ok=True)
-AutoProcessor.register(ClibdConfig, ClibdProcessor, exist_ok=True)
-pipeline.register()
-
 _HOMES = {
+    "BarcodeBertForMaskedLM": "models.barcodebert.modeling_barcodebert",
+    "BarcodeBertForSequenceClassification": "models.barcodebert.modeling_barcodebert",
+    "BarcodeBertForTaxonomicClassification": "models.barcodebert.modeling_barcodebert",
+    "BarcodeBertModel": "models.barcodebert.modeling_barcodebert",
+    "BarcodeMAE": "models.barcodebert.modeling_barcodebert",
+    "BarcodeBertConfig": "models.barcodebert.configuration_barcodebert",
+    "ClibdConfig": "models.clibd.configuration_clibd",
+    "ClibdModel": "models.clibd.modeling_clibd",
+    "ClibdForImageClassification": "models.clibd.modeling_clibd",
+    "ClibdProcessor": "models.clibd.processing_clibd",
     "Bioscan5M": "data.builder",
     "Embeddings": "evaluation.embeddings",
     "KmerEncoder": "tokenization.kmer",
@@ -111,6 +95,7 @@ _HOMES = {
     "nearest": "evaluation.neighbours",
     "nearest_k": "evaluation.neighbours",
     "normalise": "data.pixels",
+    "packaged_model": "models.pretrained",
     "select_split": "data.selection",
 }
 
@@ -156,6 +141,7 @@ __all__ = [
     "nearest",
     "nearest_k",
     "normalise",
+    "packaged_model",
     "select_split",
 ]
 
@@ -168,3 +154,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
+
+
+# The program `bioscan` registers the models when a command runs: its help and completion need not wait for torch.
+if not getattr(sys.modules.get("bioscan_launcher"), "starting", False):
+    import_module("bioscan_hf.registration")

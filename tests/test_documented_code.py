@@ -1,12 +1,13 @@
-"""The Python in README.md, the cards and the pages of examples runs.
+"""The Python in README.md, docs/, the cards and the pages of examples runs.
 
 A block that starts with `# from the Hub` runs against the local Hub, which holds made specimens under the official
 name. One that needs more than that starts with a comment `# not run: <reason>`; it is compiled, not run. Blocks find
 the archives of a made release in `release/`, photographs in `photos/`, barcodes in `my_barcodes.fasta`, a tiny model in
-`my-barcodebert/` and a tiny classifier in `my-classifier/`.
+`my-barcodebert/`, a tiny classifier in `my-classifier/` and a tiny CLIBD in `my-clibd/`.
 """
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,13 @@ from bioscan_hf.tokenization.kmer import build_tokenizer
 from tests.hub_server.fixture import LocalHub
 from tests.made_conversion import make_conversion
 from tests.made_release import made_rows, make_release
-from tests.tiny import tiny_heads, tiny_masked_lm
+from tests.model_cards.folders import FOLDERS
+from tests.tiny import tiny_clibd, tiny_clibd_processor, tiny_heads, tiny_masked_lm
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "dataset_script" / "README.md",
     *sorted((ROOT / "model_cards").glob("*.md")),
     *sorted((ROOT / "examples").glob("**/README.md")),
@@ -52,19 +55,28 @@ def official(hub: LocalHub, tmp_path: Path) -> LocalHub:
     return hub
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the pages speak of."""
+    folder = tmp_path_factory.mktemp("documented")
     rows = made_rows(4)
-    make_release(tmp_path / "release", rows)
-    (tmp_path / "photos").mkdir()
+    make_release(folder / "release", rows)
+    (folder / "photos").mkdir()
     for row in rows[:3]:
         assert isinstance(row["image"], bytes)
-        (tmp_path / "photos" / f"{row['processid']}.jpg").write_bytes(row["image"])
-    (tmp_path / "my_barcodes.fasta").write_text("".join(f">{r['processid']}\n{r['dna_barcode']}\n" for r in rows))
-    save_model(tmp_path / "my-barcodebert", tiny_masked_lm(), build_tokenizer(3))
-    save_model(tmp_path / "my-classifier", tiny_heads()[3], build_tokenizer(3))
-    return tmp_path
+        (folder / "photos" / f"{row['processid']}.jpg").write_bytes(row["image"])
+    (folder / "my_barcodes.fasta").write_text("".join(f">{r['processid']}\n{r['dna_barcode']}\n" for r in rows))
+    save_model(folder / "my-barcodebert", tiny_masked_lm(), build_tokenizer(3))
+    save_model(folder / "my-classifier", tiny_heads()[3], build_tokenizer(3))
+    tiny_clibd().save_pretrained(folder / "my-clibd")
+    tiny_clibd_processor().save_pretrained(folder / "my-clibd")
+    return folder
+
+
+@pytest.fixture
+def files(originals: Path, tmp_path: Path) -> Path:
+    """A copy of it, for blocks that write."""
+    return shutil.copytree(originals, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize(("page", "line", "source"), blocks())
@@ -78,6 +90,8 @@ def test_block(
         official: LocalHub = request.getfixturevalue("official")
         official.run(source, files)
         return
+    if page.parent.name == "model_cards" and page.stem in FOLDERS:
+        FOLDERS[page.stem](files)
     # The card of a model speaks of the folder in which it lies.
     monkeypatch.chdir(page.parent if page.parent.parent.name == "pretrained" else files)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(files / "cache"))

@@ -41,7 +41,7 @@ def test_every_dependency_is_pinned() -> None:
 @pytest.mark.slow  # a build environment of its own is installed
 def test_wheel_holds_code_sample_and_templates(tmp_path: Path) -> None:
     # A copy, because setuptools leaves its work beside the sources and takes stale files from there.
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "bioscan_launcher.py"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "bioscan_hf", tmp_path / "bioscan_hf", ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(tmp_path)]

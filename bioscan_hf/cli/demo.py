@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from bioscan_hf.cli.screen import Screen, bars
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,7 +42,11 @@ def demo(
     counts: species among seen species, genus among unseen species. On two cores this takes a minute, and two to three
     for 30,000 specimens.
 
-    Example: bioscan demo --data my_barcodes.fasta --output my-demo
+    Examples:
+        # the embedded sample
+        bioscan demo
+        # barcodes of your own
+        bioscan demo --data my_barcodes.fasta --output my-demo
     """
     # Imported here, so that help and wrong usage need not wait for them.
     from transformers.utils.logging import disable_progress_bar
@@ -53,7 +58,8 @@ def demo(
 
     if private and push_to_hub is None:
         raise typer.BadParameter("--private is for --push-to-hub REPO, which was not given.")
-    console = Console(highlight=False)
+    screen = Screen.open()
+    words = screen.words
     disable_progress_bar()
     if push_to_hub is not None:
         check_can_push(push_to_hub)
@@ -62,12 +68,12 @@ def demo(
         source = describe_source(data, splits)
         if None in (barcodes := set(specimens["dna_barcode"])):
             raise ValueError(f"'{data}' has specimens without barcode; the demonstration needs the barcode of each.")
-        console.print(f"{len(specimens):,} specimens, {len(barcodes):,} distinct barcodes: {source[0]}")
+        words.print(f"{len(specimens):,} specimens, {len(barcodes):,} distinct barcodes: {source[0]}")
         if not any(specimens["split"]):
             specimens = _with_splits(specimens, seed)
-            console.print("No splits were given; drew pretrain, train, test and test_unseen.")
+            words.print("No splits were given; drew pretrain, train, test and test_unseen.")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        with bars(words, *columns, TimeRemainingColumn()) as progress:
             tasks = {}
 
             def report(task: str, done: int, total: int, remark: str) -> None:
@@ -86,10 +92,10 @@ def demo(
                 model_id=push_to_hub or ".",
                 report=report,
             )
-    _show(results, console)
-    console.print(f"Written to {output}/: model/ (with its card), results.json, embeddings.png, loss.png")
+    _show(results, screen)
+    words.print(f"Written to {output}/: model/ (with its card), results.json, embeddings.png, loss.png")
     if push_to_hub is not None:
-        console.print(f"Pushed: {push_folder(output / 'model', push_to_hub, private=private)}")
+        screen.answers.print(f"Pushed: {push_folder(output / 'model', push_to_hub, private=private)}")
 
 
 def _with_splits(specimens: Dataset, seed: int) -> Dataset:
@@ -101,12 +107,12 @@ def _with_splits(specimens: Dataset, seed: int) -> Dataset:
     return specimens.remove_columns("split").add_column("split", drawn)
 
 
-def _show(results: list[Result], console: Console) -> None:
+def _show(results: list[Result], screen: Screen) -> None:
     from bioscan_hf.cli.tables import results_table
     from bioscan_hf.evaluation.probing import PROBES
 
     for probe in PROBES:
         if probe.name not in {result.benchmark for result in results}:
-            console.print(f"{probe.name}: left out; it needs a {probe.rank} in {probe.keys} and {probe.queries}.")
+            screen.words.print(f"{probe.name}: left out; it needs a {probe.rank} in {probe.keys} and {probe.queries}.")
     if results:
-        console.print(results_table(results))
+        screen.answers.print(results_table(results))

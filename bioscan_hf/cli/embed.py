@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from bioscan_hf.cli import completion
+from bioscan_hf.cli.screen import Json, Screen, bars
 from bioscan_hf.models.pretrained import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ def embed(
             metavar="INPUT",
             help="FASTA, CSV, TSV or Parquet file; folder of images with a table; folder with the released archives, "
             "unpacked or converted; or repository on the Hub.",
+            autocompletion=completion.sources,
             show_default=False,
         ),
     ],
@@ -38,10 +42,14 @@ def embed(
         str,
         typer.Option(
             help="Folder or repository of a BarcodeBERT or another DNA model; kmer:4 for 4-mer counts; by default the "
-            "small BarcodeBERT that comes with the package."
+            "small BarcodeBERT that comes with the package.",
+            autocompletion=completion.models,
         ),
     ] = DEFAULT_ENCODER,
-    split: Annotated[str | None, typer.Option(help="Split, or sum as train+val.", show_default="all")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split, or sum as train+val.", autocompletion=completion.splits, show_default="all"),
+    ] = None,
     dtype: Annotated[Literal["float32", "float16"], typer.Option(help="Type of the numbers in the file.")] = "float32",
     precision: Annotated[
         Literal["float32", "bfloat16", "int8"], typer.Option(help="Precision in which the model computes.")
@@ -80,13 +88,18 @@ def embed(
     environment: Annotated[
         str | None, typer.Option(help="Slurm: command that makes Python and this package available in a job.")
     ] = None,
+    as_json: Annotated[bool, Json] = False,
 ) -> None:
-    """Embed the barcodes of specimens; process ids and embeddings go to a Parquet file, in the order of the input.
+    r"""Embed the barcodes of specimens; process ids and embeddings go to a Parquet file, in the order of the input.
 
     Each distinct barcode is computed once. Interrupted or killed, the same command goes on where it was. With several
     GPUs, or machines that share a disk, start it by `torchrun --no-python --nproc-per-node 4 bioscan embed ...`.
 
-    Example: bioscan embed my_barcodes.fasta --output embeddings.parquet
+    Examples:
+        bioscan embed my_barcodes.fasta --output embeddings.parquet
+        # a model from the Hub, a split of the dataset, half the space
+        bioscan embed bioscan-ml/BIOSCAN-5M --split test --dtype float16 \
+            --model bioscan-ml/BarcodeBERT --output embeddings
     """
     slurm = {"partition": partition, "time": time, "env_command": environment}
     given = {"cpus_per_task": cpus_per_task, "gpus_per_task": gpus_per_task, **slurm}
@@ -115,7 +128,7 @@ def embed(
     load = partial(load_encoder, _absolute(model), **settings)
     skipped: list[BadRecord] = []
     common: dict[str, Any] = {"dtype": dtype, "normalise": normalise, "on_error": on_error, "skipped": skipped}
-    console = Console(highlight=False)
+    screen = Screen.open(as_json)
     if executor != "local":
         from bioscan_hf.evaluation.bulk.cluster import embed_on_cluster
 
@@ -123,22 +136,23 @@ def embed(
         there = partial(load, device=device)
         result = embed_on_cluster(there, specimens, output, executor=executor, tasks=tasks, options=options, **common)
         if result is None:
+            screen.document({"output": output, "submitted": True})
             logs = output.with_name(f".{output.name}.logs")
-            console.print(f"Jobs are submitted; the last one writes {output}. Their logs are in {logs}/.")
-            console.print("If a job fails, the same command goes on, with or without --executor.")
+            screen.words.print(f"Jobs are submitted; the last one writes {output}. Their logs are in {logs}/.")
+            screen.words.print("If a job fails, the same command goes on, with or without --executor.")
         else:
-            _show(result, output, console)
+            _show(result, output, screen)
         return
     state = processes(cpu=device == "cpu")
     several = state.num_processes > 1
     encoder = load(device=str(state.device) if several else device)
-    with _reporting(console, quiet=not state.is_main_process) as report:
+    with _reporting(screen.words, hidden=not state.is_main_process) as report:
         specimens = (
             load_barcodes(source, split=split, on_error=on_error, skipped=skipped) if state.is_main_process else None
         )
         result = embed_to_parquet(encoder, specimens, output, report=report, **common)
     if state.is_main_process:
-        _show(result, output, console)
+        _show(result, output, screen)
 
 
 def _absolute(model: str) -> str:
@@ -155,10 +169,10 @@ class _Speed(ProgressColumn):
 
 
 @contextmanager
-def _reporting(console: Console, *, quiet: bool) -> Iterator[Report]:
+def _reporting(console: Console, *, hidden: bool) -> Iterator[Report]:
     """Show a bar: first that specimens are read, then how many distinct barcodes are done."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), _Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+    with bars(Console(quiet=True) if hidden else console, *columns) as progress:
         task = progress.add_task("Reading specimens", total=None)
 
         def report(done: int, total: int) -> None:
@@ -167,11 +181,12 @@ def _reporting(console: Console, *, quiet: bool) -> Iterator[Report]:
         yield report
 
 
-def _show(result: Written, output: Path, console: Console) -> None:
+def _show(result: Written, output: Path, screen: Screen) -> None:
+    screen.document({**asdict(result), "output": output})
     speed = f", {result.computed / result.seconds:,.0f} barcodes/s" if result.computed and result.seconds else ""
-    console.print(
+    screen.words.print(
         f"{result.specimens:,} specimens, {result.barcodes:,} distinct barcodes, {result.dimension} dimensions: "
         f"{output}{speed}"
     )
     if result.skipped:
-        console.print(f"{result.skipped:,} specimens are left out, see {output}.skipped.csv")
+        screen.words.print(f"{result.skipped:,} specimens are left out, see {output}.skipped.csv")

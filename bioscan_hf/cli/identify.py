@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -13,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from bioscan_hf.cli import completion
 from bioscan_hf.cli.benchmark.common import this_command
+from bioscan_hf.cli.screen import Screen, bars
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +36,7 @@ def identify(
             metavar="QUERIES",
             help="FASTA, CSV, TSV or Parquet file; folder of images, with or without a table; folder of a release; or "
             "repository on the Hub. There may be several.",
+            autocompletion=completion.sources,
             show_default=False,
         ),
     ],
@@ -55,7 +57,10 @@ def identify(
         Path | None, typer.Option(help="File *.html for a page with what was found.", show_default=False)
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Split of the queries, or sum as val+test.", show_default="all")
+        str | None,
+        typer.Option(
+            help="Split of the queries, or sum as val+test.", autocompletion=completion.splits, show_default="all"
+        ),
     ] = None,
     splits: Annotated[
         Path | None,
@@ -71,12 +76,19 @@ def identify(
         bool, typer.Option("--json", help="Print one line of JSON about the run, and nothing else.")
     ] = False,
 ) -> None:
-    """Name specimens by their barcodes, or by their images: at each rank, how sure, whether new, and nearest to which.
+    r"""Name specimens by their barcodes, or by their images: at each rank, how sure, whether new, and nearest to which.
 
     A bad record gets a row with a note and never stops the others. Barcodes may be in upper or lower case, with gaps,
     and on either strand. Any number of queries is read and written in constant memory.
 
-    Example: bioscan identify my_barcodes.fasta --library my-library --output names.csv --summary names.html
+    Examples:
+        # a table on the screen
+        bioscan identify my_barcodes.fasta --library my-library
+        # all of it in a file, and a page with what was found
+        bioscan identify my_barcodes.fasta --library my-library \
+            --output names.csv --summary names.html
+        # photographs, by a library that was built with --image-model
+        bioscan identify photos --library my-library
     """
     # Imported here, so that help and wrong usage need not wait for them.
     import psutil
@@ -98,7 +110,7 @@ def identify(
     identifier = Identifier.from_pretrained(
         library, revision=revision, max_error=max_error, nearest=nearest, device=device
     )
-    console = Console(highlight=False, markup=False, quiet=as_json)  # names may hold brackets
+    screen = Screen.open(as_json)
     start_seconds = time.time() - psutil.Process().create_time()
     start = time.perf_counter()
     images = identifier.library.images is not None
@@ -112,7 +124,8 @@ def identify(
     counts = ResultCounts()
     shown: list[pa.Table] = []
     writer = nullcontext(shown.append) if output is None else result_writer(output, results_schema(nearest))
-    with _progress(console) as progress, writer as write:
+    columns = (TextColumn("{task.description}"), BarColumn(), _Speed(), TimeElapsedColumn())
+    with bars(screen.words, *columns) as progress, writer as write:
         task = progress.add_task("queries", total=None)
         for table in identify_all(identifier, batches, threads=threads):
             counts.add(table)
@@ -125,18 +138,19 @@ def identify(
         from bioscan_hf.identification.summary import Origin, Summary
 
         reference = identifier.library
-        specimens, model = len(reference.keys.of_specimen), reference.info["model"]
+        model = " and ".join(reference.info[name] for name in ("model", "image_model") if name in reference.info)
+        specimens = len(reference.keys.of_specimen)
         Summary(counts).write(summary, Origin(", ".join(queries), library, specimens, model, max_error, this_command()))
     if as_json:
         told = {"queries": counts.queries, "seconds": round(seconds, 4)}
-        typer.echo(json.dumps({**told, "start_seconds": round(start_seconds, 4)}))
+        screen.document({**told, "start_seconds": round(start_seconds, 4)})
         return
     if output is None:
-        _show(shown, console)
+        screen.answers.print(_table(shown))
         if counts.queries > _SHOWN:
-            console.print(f"... and {counts.queries - _SHOWN:,} more; --output FILE writes all.")
+            screen.words.print(f"... and {counts.queries - _SHOWN:,} more; --output FILE writes all.")
     rated = any(any(models.ranks) for models in identifier.library.calibration.values())
-    _say(counts, seconds, max_error, (output, summary), console, rated=rated)
+    _say(counts, seconds, max_error, (output, summary), screen.words, rated=rated)
 
 
 class _Speed(ProgressColumn):
@@ -147,13 +161,8 @@ class _Speed(ProgressColumn):
         return Text(f"{task.completed:,.0f}{speed}", style="progress.data.speed")
 
 
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), _Speed(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True, disable=console.quiet or not console.is_terminal)
-
-
-def _show(tables: list[pa.Table], console: Console) -> None:
-    """Print the first rows: the name at the safe rank, how sure it is, and what speaks for a new species."""
+def _table(tables: list[pa.Table]) -> Table:
+    """The first rows: the name at the safe rank, how sure it is, and what speaks for a new species."""
     rows = [row for table in tables for row in table.to_pylist()][:_SHOWN]
     screen = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     screen.add_column("query", no_wrap=True, max_width=16)
@@ -170,7 +179,7 @@ def _show(tables: list[pa.Table], console: Console) -> None:
         sure = _percent(row[f"{rank}_probability"] if rank else None)
         cells = [row["processid"], row["safe_taxon"] or "-", rank or "-", sure, novelty]
         screen.add_row(*cells, _percent(row["nearest_identity"]), *([row["notes"] or ""] if with_notes else []))
-    console.print(screen)
+    return screen
 
 
 def _percent(share: float | None) -> str:
@@ -182,21 +191,21 @@ def _say(
     seconds: float,
     max_error: float,
     written: Sequence[Path | None],
-    console: Console,
+    words: Console,
     *,
     rated: bool,
 ) -> None:
     """Print what was found, in a line, whether the library tells how sure it is, and where it is written."""
     told = counts.queries - counts.safe_ranks[None]
     rate = f"{counts.queries / seconds:,.0f}/s" if seconds else ""
-    console.print(
+    words.print(
         f"{counts.queries:,} queries in {seconds:.1f} s ({rate}): {told:,} with a safe name (at most "
         f"{100 * max_error:g} % wrong), {counts.safe_ranks['species']:,} of them to species; {counts.novel:,} of a "
         f"species that is probably new; {counts.noted:,} with notes."
     )
     if not rated:
-        console.print(
+        words.print(
             "The library is not calibrated, so that no name is called safe; it had too few specimens to hold out."
         )
     for path in filter(None, written):
-        console.print(f"Written: {path}")
+        words.print(f"Written: {path}")

@@ -10,7 +10,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from bioscan_hf.cli import completion
 from bioscan_hf.training.settings import MissingSettingError, make_settings, setting_types
+
+# What the shell offers behind an option of this name.
+_COMPLETIONS = {
+    "data": completion.sources,
+    "model": completion.models,
+    "dna_model": completion.models,
+    "rank": completion.ranks,
+    "train_split": completion.splits,
+    "eval_split": completion.splits,
+}
 
 
 def command_of(cls: type, function: Callable[[Any], None]) -> Callable[..., None]:
@@ -68,6 +79,7 @@ def _parameter(name: str, kind: Any, field: dataclasses.Field[Any], panel: str) 
         show_default=False,
         min=bounds.get("at least"),
         max=bounds.get("at most"),
+        autocompletion=_COMPLETIONS.get(name),
         rich_help_panel="Required" if required else panel,
     )
     # None stands for "not given", so that the file can say it.

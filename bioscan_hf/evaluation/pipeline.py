@@ -85,7 +85,7 @@ class BarcodeEmbeddingPipeline(Pipeline):
             raise ValueError(f"{name} cannot be embedded: {error}") from error
 
     # Named, so that Python refuses any other parameter.
-    def _sanitize_parameters(self, normalise: bool | None = None) -> tuple[dict, dict, dict]:  # type: ignore[override]
+    def _sanitize_parameters(self, normalise: bool | None = None) -> tuple[dict, dict, dict]:
         return {}, {}, {} if normalise is None else {"normalise": normalise}
 
     def preprocess(self, input_: Any, **_: Any) -> Any:
@@ -97,7 +97,7 @@ class BarcodeEmbeddingPipeline(Pipeline):
         # Of a model with a head, the encoder.
         return {"pooler_output": self.model.base_model(**input_tensors).pooler_output}
 
-    def postprocess(self, model_outputs: Any, normalise: bool = False) -> Vector:  # type: ignore[override]
+    def postprocess(self, model_outputs: Any, normalise: bool = False) -> Vector:
         """Turn the output for one barcode, (1, hidden_size), into a vector."""
         (vector,) = model_outputs["pooler_output"].float()
         return (torch.nn.functional.normalize(vector, dim=0) if normalise else vector).numpy()
@@ -108,7 +108,7 @@ def register() -> None:
     PIPELINE_REGISTRY.register_pipeline(TASK, pipeline_class=BarcodeEmbeddingPipeline, pt_model=AutoModel, type="text")
     # With this, `save_pretrained` would copy this file into the model's folder and name it in the configuration, and
     # transformers would then ask for `trust_remote_code` even where the package is there.
-    del BarcodeEmbeddingPipeline._registered_impl  # type: ignore[attr-defined]
+    del BarcodeEmbeddingPipeline._registered_impl
 
 
 def _check_fit(config: Any, tokenizer: Any) -> None:

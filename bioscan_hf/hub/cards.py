@@ -13,6 +13,17 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import PreTrainedConfig
 
 from bioscan_hf.evaluation.results import Result, results_markdown
+from bioscan_hf.hub.card_texts import (
+    KEYS_ONLY,
+    LABELS,
+    LANGUAGE,
+    NOT_REGULATORY,
+    PLACES,
+    SEEN_ONLY,
+    bibtex,
+    bullets,
+    data_licence,
+)
 from bioscan_hf.hub.eval_results import is_hub_id
 
 # The loss in the card is the mean of this many last records.
@@ -81,7 +92,7 @@ def training_card(
         model_id: Repository or folder that the example in the card loads.
         title: Name of the model.
         summary: One or two sentences on what it is.
-        limits: What it must not be used for.
+        limits: What it knows, and what it does not; what holds for all models is added.
         version: Version of this package.
         reading_frames: With how many reading frames nearest neighbours were measured (see `embed`).
         data_license: Where the data come from, and their licence.
@@ -95,6 +106,7 @@ def training_card(
     own = [result for result in results if result.model == title]
     data = ModelCardData(
         model_name=title,
+        language=LANGUAGE,
         license="mit",
         library_name="peft" if head == "adapter" else "transformers",
         pipeline_tag=task,
@@ -109,10 +121,16 @@ def training_card(
             template_path=str(template),
             config=config,
             head=head,
+            base_model=training.base_model,
             model_id=model_id,
             title=title,
             summary=summary,
-            limits=limits,
+            limits=bullets(
+                limits,
+                SEEN_ONLY if head in ("classifier", "adapter") else KEYS_ONLY,
+                *(LABELS, PLACES, NOT_REGULATORY),
+            ),
+            citation=bibtex("BarcodeBERT", "BIOSCAN-5M"),
             version=version,
             results_table=results_markdown(results),
             commands=list(dict.fromkeys(result.command for result in results)),
@@ -120,7 +138,7 @@ def training_card(
             reading_frames=reading_frames,
             dataset=source[0],
             dataset_revision=source[1],
-            data_license=data_license,
+            data_licence=data_licence(source[0], data_license, simulated="simulated" in source[0]),
             picture=picture,
             parameters=f"{num_parameters:,}",
             **training_fields(training, chance=chance_loss(config.kmer_size) if head in ("masked_lm", "mae") else None),

@@ -11,10 +11,24 @@ from huggingface_hub import ModelCard, ModelCardData
 from bioscan_hf.evaluation.benchmarks.pages import table_markdown
 from bioscan_hf.evaluation.benchmarks.retrieval_tables import MACRO, main_tables
 from bioscan_hf.evaluation.results import Result
+from bioscan_hf.hub.card_texts import (
+    KEYS_ONLY,
+    LABELS,
+    LANGUAGE,
+    NOT_REGULATORY,
+    PLACES,
+    bibtex,
+    bullets,
+    data_licence,
+)
 from bioscan_hf.hub.cards import Training, model_index_entry, training_fields
 from bioscan_hf.hub.eval_results import is_hub_id
 
 _TASK = "zero-shot-image-classification"
+_LIMITS = (
+    "The model knows specimens like those that it was trained on: photographs taken in the same way, barcodes of the "
+    "COI gene, names of the same taxa. The nearest specimen or name is not always right: the tables show how often."
+)
 
 
 def clibd_card(
@@ -66,6 +80,7 @@ def clibd_card(
     ]
     data = ModelCardData(
         model_name=title,
+        language=LANGUAGE,
         license="mit",
         library_name="transformers",
         pipeline_tag=_TASK if {"image", "text"} <= set(config.modalities) else "feature-extraction",
@@ -86,7 +101,9 @@ def clibd_card(
             commands=list(dict.fromkeys(result.command for result in results)),
             dataset=source[0],
             dataset_revision=source[1],
-            data_license=data_license,
+            data_licence=data_licence(source[0], data_license, simulated=simulated),
+            limits=bullets(_LIMITS, KEYS_ONLY, LABELS, PLACES, NOT_REGULATORY),
+            citation=bibtex("CLIBD", "BIOSCAN-5M"),
             picture=picture,
             report=report if own else None,
             parameters=f"{num_parameters:,}",

@@ -15,7 +15,17 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, ViTImageProcess
 
 from bioscan_hf import __version__
 from bioscan_hf.data.files import staged
-from bioscan_hf.hub.conversion import Source, check_is_new
+from bioscan_hf.hub.card_texts import (
+    KEYS_ONLY,
+    LABELS,
+    LANGUAGE,
+    NOT_REGULATORY,
+    PLACES,
+    bibtex,
+    bullets,
+    published_results,
+)
+from bioscan_hf.hub.conversion import Source, check_is_new, repository_of
 from bioscan_hf.hub.push import one_line, save_card, save_model
 from bioscan_hf.models.clibd.configuration_clibd import ClibdConfig, ClibdDnaConfig
 from bioscan_hf.models.clibd.convert_clibd import ClibdConversion, convert_clibd
@@ -169,12 +179,16 @@ def clibd_card(conversion: ClibdConversion, source: Source, *, model_id: str) ->
     """
     model, found = conversion.model, conversion.found
     modalities = model.config.modalities
+    names = ["DNA" if name == "dna" else name for name in modalities]
     zero_shot = {"image", "text"} <= set(modalities)
-    # No licence: the reference's is that of its code, and its weights have none that is known here.
+    # The licence of the reference is that of its code; that of its weights is not known here.
     data = ModelCardData(
+        language=LANGUAGE,
+        license="unknown",
         library_name="transformers",
         pipeline_tag="zero-shot-image-classification" if zero_shot else "feature-extraction",
         tags=["biology", "DNA", "DNA barcoding", "CLIBD", "multimodal", "bioscan_hf"],
+        base_model=repository_of(source),
     )
     with as_file(files("bioscan_hf.hub") / "templates" / "converted_clibd.md") as template:
         return ModelCard.from_template(
@@ -194,6 +208,10 @@ def clibd_card(conversion: ClibdConversion, source: Source, *, model_id: str) ->
             given={name: found.fields[name] for name, origin in found.sources.items() if origin == "--config"},
             assumed=found.assumed,
             left_out=conversion.left_out,
+            published=published_results(f"CLIBD ({' + '.join(names)})", "species,"),
+            benchmark="retrieval",
+            limits=bullets(KEYS_ONLY, LABELS, PLACES, NOT_REGULATORY),
+            citation=bibtex("CLIBD", "BIOSCAN-5M"),
             version=__version__,
         )
 

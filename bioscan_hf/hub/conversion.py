@@ -16,6 +16,18 @@ from transformers import PreTrainedConfig
 
 from bioscan_hf import __version__
 from bioscan_hf.data.files import staged
+from bioscan_hf.hub.card_texts import (
+    KEYS_ONLY,
+    LABELS,
+    LANGUAGE,
+    NOT_REGULATORY,
+    PLACES,
+    SEEN_ONLY,
+    bibtex,
+    bullets,
+    published_results,
+)
+from bioscan_hf.hub.eval_results import is_hub_id
 from bioscan_hf.hub.push import save_card, save_model
 from bioscan_hf.models.barcodebert.convert_barcodebert import (
     CONFIG_FILE,
@@ -155,19 +167,21 @@ def conversion_card(conversion: Conversion, source: Source, *, model_id: str) ->
     model, found = conversion.model, conversion.found
     config = model.config
     family = "BarcodeMAE" if conversion.mae else "BarcodeBERT"
+    name = f"{family} {config.kmer_size}-{config.num_attention_heads}-{config.num_hidden_layers}"
     is_classifier = isinstance(model, BarcodeBertForSequenceClassification)
     data = ModelCardData(
+        language=LANGUAGE,
         license="mit",
         library_name="transformers",
         pipeline_tag="feature-extraction",
         tags=["biology", "DNA", "DNA barcoding", family, "sentence-transformers", "bioscan_hf"],
+        base_model=repository_of(source),
     )
     with as_file(files("bioscan_hf.hub") / "templates" / "converted_barcodebert.md") as template:
         return ModelCard.from_template(
             data,
             template_path=str(template),
-            title=f"{family} {config.kmer_size}-{config.num_attention_heads}-{config.num_hidden_layers}"
-            + (", fine-tuned" if is_classifier else ""),
+            title=name + (", fine-tuned" if is_classifier else ""),
             kind=f"{family} with a classifier," if is_classifier else f"{family},",
             auto_class="AutoModelForSequenceClassification" if is_classifier else "AutoModel",
             classes=config.num_labels if is_classifier else None,
@@ -184,8 +198,18 @@ def conversion_card(conversion: Conversion, source: Source, *, model_id: str) ->
             assumed=found.assumed,
             left_out=conversion.left_out,
             mae=conversion.mae,
+            published=published_results(name),
+            benchmark="barcode",
+            limits=bullets(SEEN_ONLY if is_classifier else KEYS_ONLY, LABELS, PLACES, NOT_REGULATORY),
+            citation=bibtex(*(["BarcodeMAE"] if conversion.mae else []), "BarcodeBERT", "BIOSCAN-5M"),
             version=__version__,
         )
+
+
+def repository_of(source: Source) -> str | None:
+    """The repository on the Hub that a checkpoint was downloaded from, if it was."""
+    repo_id, at, _ = source.name.partition("@")
+    return repo_id if at and is_hub_id(repo_id) else None
 
 
 def _pooling(config: PreTrainedConfig) -> str:

@@ -14,6 +14,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from bioscan_hf.data.builder import CITATION
 from bioscan_hf.data.features import COLUMNS, SPLIT_NAMES, SPLITS, bioscan_features, published_name, resolve_split
 from bioscan_hf.data.release import CONFIGURATIONS, PACKAGES, REPOSITORY
+from bioscan_hf.hub.card_texts import LANGUAGE, NOT_REGULATORY
 from bioscan_hf.hub.dataset_contents import Contents, Shards, read_contents
 
 
@@ -72,6 +73,7 @@ def dataset_card(contents: Contents, *, repo_id: str = REPOSITORY) -> DatasetCar
     example = f"{default}_eval" if f"{default}_eval" in configurations else default
     specimens = contents["metadata"]
     data = DatasetCardData(
+        language=LANGUAGE,
         license="cc-by-3.0",
         pretty_name="BIOSCAN-5M",
         task_categories=["image-classification", "zero-shot-image-classification", "feature-extraction"],
@@ -98,6 +100,7 @@ def dataset_card(contents: Contents, *, repo_id: str = REPOSITORY) -> DatasetCar
             columns=COLUMNS,
             tasks=_tasks(contents),
             citation=CITATION,
+            not_regulatory=NOT_REGULATORY,
         )
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from bioscan_hf.data.builder import CITATION
+from bioscan_hf.data.release import REPOSITORY
 from bioscan_hf.data.whole_files import whole_file
+from bioscan_hf.hub.card_texts import LANGUAGE, NOT_REGULATORY, bibtex, data_licence
+from bioscan_hf.hub.eval_results import is_hub_id
 from bioscan_hf.hub.push import check_can_push, push_folder
 from bioscan_hf.identification.description import describe_library
 from bioscan_hf.identification.library_files import read_manifest
@@ -49,7 +51,13 @@ def library_card(folder: Path, repo_id: str) -> ModelCard:
     """
     manifest = read_manifest(folder)
     facts = describe_library(folder, manifest)
+    source = str(manifest.get("source", "unknown"))
+    simulated = "simulated" in source
     data = ModelCardData(
+        language=LANGUAGE,
+        license="mit" if simulated else "cc-by-3.0" if source.startswith(REPOSITORY) else "unknown",
+        pipeline_tag="feature-extraction",
+        datasets=[source] if is_hub_id(source) else None,
         library_name="bioscan_hf",
         tags=["biology", "DNA barcoding", "species identification", "bioscan-library"],
     )
@@ -61,6 +69,8 @@ def library_card(folder: Path, repo_id: str) -> ModelCard:
             repo_id=repo_id,
             specimens=dict(facts)["specimens"],
             facts=[(name, text.replace("|", "\\|")) for name, text in facts],
-            simulated="simulated" in str(manifest.get("source")),
-            citation=CITATION,
+            simulated=simulated,
+            not_regulatory=NOT_REGULATORY,
+            data_licence=data_licence(source, None, simulated=simulated),
+            citation=bibtex("BIOSCAN-5M"),
         )

@@ -58,6 +58,8 @@ def save_model(
         OSError: If the files cannot be written.
     """
     options: dict[str, Any] = {} if weights is None else {"state_dict": dict(weights)}
+    if hasattr(model, "peft_config"):
+        options["save_embedding_layers"] = False  # else peft asks the Hub whether the base model has other tokens
     try:
         model.save_pretrained(folder, **options)
         tokenizer.save_pretrained(folder)

@@ -18,13 +18,13 @@ def describe_library(folder: Path, manifest: Mapping[str, Any]) -> list[tuple[st
         Pairs of a word and a text.
     """
     counts, calibration = manifest["counts"], manifest["calibration"]
-    revision = f", revision {manifest['model_revision']}" if manifest["model_revision"] else ""
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     pairs = [
         ("specimens", f"{counts['specimens']:,}"),
         ("keys", f"{counts['keys']:,} distinct pairs of barcode and lineage"),
         ("taxa", ", ".join(f"{len(names):,} {rank}" for rank, names in manifest["taxa"].items() if names)),
-        ("model", f"{manifest['model']}{revision}"),
+        ("model", _with_revision(manifest, "model")),
+        *([("image model", _with_revision(manifest, "image_model"))] if "image_model" in manifest else []),
         ("source", f"{manifest.get('source', 'unknown')}, revision {manifest.get('revision', 'unknown')}"),
     ]
     if "added" in manifest:
@@ -36,3 +36,8 @@ def describe_library(folder: Path, manifest: Mapping[str, Any]) -> list[tuple[st
         pairs.append(("calibrated", "no: there were no specimens to hold out"))
     pairs.append(("made by", f"bioscan_hf {manifest['bioscan_hf']}: {manifest.get('command', 'in Python')}"))
     return [*pairs, ("size", f"{size / 1e6:,.1f} MB")]
+
+
+def _with_revision(manifest: Mapping[str, Any], which: str) -> str:
+    revision = manifest[f"{which}_revision"]
+    return f"{manifest[which]}, revision {revision}" if revision else str(manifest[which])

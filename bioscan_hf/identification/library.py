@@ -20,7 +20,7 @@ from bioscan_hf.identification.barcode_space import FITS, BarcodeSpace, Seen
 from bioscan_hf.identification.calibration_records import Calibration
 from bioscan_hf.identification.image_space import ImageSpace, rows_with_images
 from bioscan_hf.identification.keys import Keys, find_keys
-from bioscan_hf.identification.models import ALIGNED, LibraryModel, load_model
+from bioscan_hf.identification.models import ALIGNED, LibraryModel, LibraryModels, load_models
 from bioscan_hf.identification.packed import Packed
 from bioscan_hf.identification.profile import Profile
 from bioscan_hf.identification.references import barcodes_of, check_apart, hold_out, learn_metric, usable
@@ -46,7 +46,7 @@ class Library:
         vectors: (K, D): vectors of the keys, float32 or float16.
         flags: uint8 (K,), see `Seen.flags`.
         index: Finds them.
-        model_folder: Where its model lies, if that is no place that others have, too; it is saved with the library.
+        model_folders: Of `model` and `image_model`, those to be saved with the library: others do not have them.
         images: How images are seen; None if the library has no model for them.
         calibration: How evidence becomes probability, by modality; one without is not calibrated.
     """
@@ -68,7 +68,7 @@ class Library:
         self.info = dict(info)
         self.keys, self.barcodes = keys, barcodes
         self._specimens = specimens
-        self.model_folder: Path | None = None
+        self.model_folders: Mapping[str, Path] = {}
         self.letters, self.vectors, self.flags = letters, vectors, flags
         self.index: Index = index or ExactIndex(vectors)
         self.images = images
@@ -102,6 +102,7 @@ class Library:
         *,
         calibration: Dataset | None = None,
         model: LibraryModel | str = ALIGNED,
+        image_model: LibraryModel | str | None = None,
         info: Mapping[str, Any] | None = None,
         seed: int = 0,
         report: Report | None = None,
@@ -114,7 +115,9 @@ class Library:
             calibration: Specimens with labels, of which none is among the others: of species that the library has, and
                 of such that it has not. Without them, a part of the specimens is held out, a second library is made of
                 the rest, and asked for their names.
-            model: By what specimens are compared, or its name; see `models.load_model`.
+            model: By what barcodes are compared, or its name; see `models.load_model`.
+            image_model: The CLIBD by which images are compared, or its name; it may also be given as `model`, beside
+                `aligned`.
             info: Further facts for the record: `source`, `revision`, `command` ...
             seed: Of what is held out.
             report: Told of the progress.
@@ -124,26 +127,25 @@ class Library:
                 is damaged, or a specimen is among both.
         """
         say: Report = report or (lambda task, done, total: None)
-        model = load_model(model) if isinstance(model, str) else model
-        specimens = usable(specimens, with_images=model.towers is not None)
+        models = load_models(model, image_model)
+        specimens = usable(specimens, with_images=models.images is not None)
         calibrations: dict[Modality, Calibration] = {}
         calibrated_on = "given specimens"
         if calibration is None:
             calibrated_on = "a part of the specimens, held out"
             rest, held_out = hold_out(specimens, seed)
             if len(held_out):
-                calibrations = cls._make(rest, model, say, task="held out: ")._calibrated(held_out, say)
+                calibrations = cls._make(rest, models, say, task="held out: ")._calibrated(held_out, say)
         else:
             check_apart(specimens, calibration)
-        library = cls._make(specimens, model, say)
+        library = cls._make(specimens, models, say)
         if calibration is not None:
             calibrations = library._calibrated(calibration, say)
         library.calibration = calibrations
-        library.model_folder = model.folder
+        library.model_folders = models.folders
         library.info = {
             "bioscan_hf": __version__,
-            "model": model.name,
-            "model_revision": model.revision,
+            **models.info,
             **(info or {}),
             "calibrated_on": calibrated_on if calibrations else None,
         }
@@ -153,7 +155,7 @@ class Library:
     def _make(
         cls,
         specimens: Dataset,
-        model: LibraryModel,
+        models: LibraryModels,
         report: Report,
         *,
         task: str = "",
@@ -164,16 +166,16 @@ class Library:
         report(f"{task}profile of the gene", 0, 1)
         profile = Profile.learn([barcode for barcode in barcodes if barcode])
         metric = None
-        if model.encoder is None:
+        if models.barcodes.encoder is None:
             report(f"{task}metric", 0, 1)
             metric = learn_metric(profile, keys, barcodes)
-        space = BarcodeSpace(profile, metric, model.encoder)
+        space = BarcodeSpace(profile, metric, models.barcodes.encoder)
         seen = space.see(barcodes, report=lambda done, total: report(f"{task}barcodes", done, total))
         kept = specimens.select_columns(list(COLUMN_NAMES))
         library = cls({}, kept, keys, space, seen.letters, torch.from_numpy(seen.vectors), seen.flags)
-        if model.towers is not None:
+        if models.towers is not None:
             library.images = ImageSpace.of(
-                specimens, keys.of_specimen, model.towers, lambda done, total: report(f"{task}images", done, total)
+                specimens, keys.of_specimen, models.towers, lambda done, total: report(f"{task}images", done, total)
             )
         return library
 
@@ -219,7 +221,7 @@ class Library:
             images=images,
             calibration=self.calibration,
         )
-        library.model_folder = self.model_folder
+        library.model_folders = self.model_folders
         return library
 
     def ask(self, barcodes: Sequence[str]) -> tuple[Seen, Neighbours, Evidence]:
@@ -256,7 +258,7 @@ class Library:
             ValueError: If the library has no model for images.
         """
         if self.images is None:
-            raise ValueError("The library has no model for images; build it with `--model` and a CLIBD.")
+            raise ValueError("The library has no model for images; build it with an `image_model`, a CLIBD.")
         rows, neighbours = self.images.neighbours(specimens)
         return rows, neighbours, count_votes(neighbours, self.keys.labels, self.weights, temperature=IMAGE_TEMPERATURE)
 

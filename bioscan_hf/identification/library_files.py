@@ -8,7 +8,7 @@
 | `space.safetensors` | profile of the gene, metric; vectors of images |
 | `calibration-<modality>.parquet` | the queries that probabilities were fitted on |
 | `cells.faiss` | an index of cells, if there is one |
-| `model/` | a model that is not on the Hub |
+| `model/`, `image_model/` | models that are neither on the Hub nor in the package |
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ from bioscan_hf.identification.search import write_cells
 FORMAT = 1
 """Of the folder; another one is refused."""
 
-MANIFEST, SPECIMENS, KEYS, SPACE, CELLS, MODEL = (
+MANIFEST, SPECIMENS, KEYS, SPACE, CELLS = (
     "library.json",
     "specimens.parquet",
     "keys.safetensors",
     "space.safetensors",
     "cells.faiss",
-    "model",
 )
 _NEEDED = ("bioscan_hf", "model", "model_revision", "dtype", "counts", "profile", "taxa", "calibration", "files")
 
@@ -121,10 +120,8 @@ def _write(library: Library, folder: Path, dtype: str, cells: bool) -> None:
         write_cells(library.vectors.numpy(), folder / CELLS)
     for modality, calibration in library.calibration.items():
         pq.write_table(calibration.to_table(), folder / f"calibration-{modality}.parquet", compression="zstd")
-    if library.model_folder is not None:
-        shutil.copytree(
-            library.model_folder, folder / MODEL, ignore=shutil.ignore_patterns("checkpoint*", ".*", "__pycache__")
-        )
+    for name, source in library.model_folders.items():
+        shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("checkpoint*", ".*", "__pycache__"))
     sizes = {
         file.relative_to(folder).as_posix(): file.stat().st_size for file in sorted(folder.rglob("*")) if file.is_file()
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,16 @@ from bioscan_hf.identification.calibration_records import Calibration
 from bioscan_hf.identification.image_space import ImageSpace
 from bioscan_hf.identification.keys import Keys
 from bioscan_hf.identification.library import Library
-from bioscan_hf.identification.library_files import CELLS, KEYS, MODEL, SPACE, SPECIMENS, find_library, read_manifest
+from bioscan_hf.identification.library_files import CELLS, KEYS, SPACE, SPECIMENS, find_library, read_manifest
 from bioscan_hf.identification.metric import Metric
-from bioscan_hf.identification.models import ALIGNED, LibraryModel, load_model
+from bioscan_hf.identification.models import (
+    ALIGNED,
+    LibraryModel,
+    LibraryModels,
+    load_image_model,
+    load_model,
+    load_models,
+)
 from bioscan_hf.identification.profile import Profile
 from bioscan_hf.identification.search import CellIndex, ExactIndex, Index
 
@@ -59,24 +66,24 @@ def load_library(source: str | Path, *, revision: str | None = None, device: str
     described = manifest["profile"]
     profile = Profile(parts["profile"].numpy(), tuple(described["usual"]), described["frame"])
     metric = Metric(parts["metric"].numpy()) if "metric" in parts else None
-    model = _load_model(folder, manifest, device)
+    models = _load_models(folder, manifest, device)
     images = None
-    if model.towers is not None:
+    if models.towers is not None:
         rows = parts["image_rows"].numpy()
         image_keys = keys.of_specimen[rows].astype(np.int64)
-        images = ImageSpace(model.towers, parts["image_vectors"], rows, image_keys, tower=manifest["image_tower"])
+        images = ImageSpace(models.towers, parts["image_vectors"], rows, image_keys, tower=manifest["image_tower"])
     vectors = tensors["vectors"]
     # By the manifest: a repository keeps the files of former versions.
     index: Index = CellIndex(folder / CELLS) if CELLS in manifest["files"] else ExactIndex(vectors)
     calibration = {
-        modality: Calibration.load(models, _read_table(folder / f"calibration-{modality}.parquet"))
-        for modality, models in manifest["calibration"].items()
+        modality: Calibration.load(fitted, _read_table(folder / f"calibration-{modality}.parquet"))
+        for modality, fitted in manifest["calibration"].items()
     }
     library = Library(
-        {name: value for name, value in manifest.items() if name not in _APART},
+        {name: value for name, value in manifest.items() if name not in _APART} | models.info,
         columns,
         keys,
-        BarcodeSpace(profile, metric, model.encoder),
+        BarcodeSpace(profile, metric, models.barcodes.encoder),
         tensors["letters"].numpy().view(np.uint64),
         vectors,
         tensors["flags"].numpy(),
@@ -84,7 +91,7 @@ def load_library(source: str | Path, *, revision: str | None = None, device: str
         images=images,
         calibration=calibration,
     )
-    library.model_folder = model.folder
+    library.model_folders = models.folders
     return library
 
 
@@ -105,15 +112,29 @@ def _read_table(path: Path, names: Sequence[str] | None = None) -> pa.Table:
         raise ValueError(_DAMAGED.format(path, reason)) from error
 
 
-def _load_model(folder: Path, manifest: Mapping[str, Any], device: str | None) -> LibraryModel:
-    """The model that the library was made with, or an error."""
-    name, expected = manifest["model"], manifest["model_revision"]
+def _load_models(folder: Path, manifest: Mapping[str, Any], device: str | None) -> LibraryModels:
+    barcodes = _load_model("model", load_model, folder, manifest, device)
+    images = None
+    if "image_model" in manifest:
+        images = _load_model("image_model", load_image_model, folder, manifest, device)
+    return load_models(barcodes, images)
+
+
+def _load_model(
+    which: str,
+    load: Callable[..., LibraryModel],
+    folder: Path,
+    manifest: Mapping[str, Any],
+    device: str | None,
+) -> LibraryModel:
+    """A model that the library was made with, or an error."""
+    name, expected = manifest[which], manifest[f"{which}_revision"]
     if name == ALIGNED:
         return LibraryModel()
-    if any(file.startswith(f"{MODEL}/") for file in manifest["files"]):
-        model = load_model(str(folder / MODEL), device=device)
+    if any(file.startswith(f"{which}/") for file in manifest["files"]):
+        model = load(str(folder / which), device=device)._replace(name=name)
     else:
-        model = load_model(name, device=device, revision=expected if "/" in name else None)
+        model = load(name, device=device, revision=expected if "/" in name else None)
     if model.revision != expected:
         raise ValueError(
             f"The library was made with the model '{name}', revision {expected}; the one at hand has the revision "

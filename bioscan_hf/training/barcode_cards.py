@@ -59,5 +59,5 @@ def _limits(arguments: PretrainingArguments | FinetuningArguments) -> str:
     what = "its embeddings of" if isinstance(arguments, PretrainingArguments) else "the names that it gives to"
     return (
         "The model knows DNA barcodes of the COI gene, of animals like those that it was trained on: "
-        f"{what} others mean little. The table shows how often it is wrong; do not rely on it for regulatory purposes."
+        f"{what} others mean little. The table shows how often it is wrong."
     )

@@ -33,6 +33,7 @@ from bioscan_hf.hub.push import save_model
 from bioscan_hf.models.clibd.configuration_clibd import MODALITIES, ClibdConfig
 from bioscan_hf.models.clibd.modeling_clibd import ClibdModel, LogitScale
 from bioscan_hf.models.clibd.processing_clibd import ClibdProcessor
+from bioscan_hf.models.pretrained import find_packaged
 from bioscan_hf.tokenization.taxonomy import taxonomy_text
 from bioscan_hf.training.alignment_arguments import AlignmentArguments
 from bioscan_hf.training.alignment_data import (
@@ -113,7 +114,7 @@ def alignment_task(arguments: AlignmentArguments, accelerator: Accelerator) -> T
             compared=compared,
             chance=chance,
             example_text=taxonomy_text(_EXAMPLE, form=model.config.text_form),
-            simulated=arguments.data == SAMPLE,
+            simulated=arguments.data == SAMPLE or "simulated" in (arguments.data_credit or ""),
             report=RETRIEVAL,
         ),
         frozen=frozen,
@@ -134,7 +135,8 @@ def _given(arguments: AlignmentArguments) -> tuple[AlignmentArguments, ModelFile
     """The model to go on with, and the arguments as it decides them."""
     if arguments.model is None:
         return replace(arguments, text_form=arguments.text_form or "clibd"), None
-    source = find_model(arguments.model, Path(arguments.model).expanduser(), None, expected=_EXPECTED)
+    folder = Path(find_packaged(arguments.model)).expanduser()
+    source = find_model(arguments.model, folder, None, expected=_EXPECTED)
     if source.config.get("model_type") != ClibdConfig.model_type:
         raise ValueError(
             f"'{arguments.model}' is no CLIBD, but of the type {source.config.get('model_type')!r}. Single towers are "

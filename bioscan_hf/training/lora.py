@@ -21,6 +21,7 @@ from transformers import (
 from transformers.utils import logging
 
 from bioscan_hf.hub.push import save_model
+from bioscan_hf.models.pretrained import PACKAGED, find_packaged, packaged_model
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -40,7 +41,7 @@ def add_lora(model: PreTrainedModel, *, r: int = 4, alpha: float | None = None, 
     """Freeze a model and give it adapters; the head of a classifier stays as it is, and is trained whole.
 
     Args:
-        model: Of a type in `TARGET_MODULES`.
+        model: Of a type in `TARGET_MODULES`; without attention layers it adapts the vectors of its tokens.
         r: Rank of the adapters; by default CLIBD's, whose adapters are not scaled.
         alpha: Their output is scaled by alpha / r; by default alpha is r.
         dropout: Chance of dropping an input of an adapter.
@@ -59,6 +60,8 @@ def add_lora(model: PreTrainedModel, *, r: int = 4, alpha: float | None = None, 
             f"Which layers of a {model.config.model_type!r} get an adapter is not known; known are "
             f"{sorted(TARGET_MODULES)}. Use `peft.get_peft_model` with `target_modules` of your own."
         )
+    if not getattr(model.config, "num_hidden_layers", 1):
+        targets = ("word_embeddings",)  # no attention, as in barcodebert-small: the vectors of the k-mers adapt
     classifier = type(model).__name__.endswith("Classification")
     config = LoraConfig(
         r=r,
@@ -69,6 +72,10 @@ def add_lora(model: PreTrainedModel, *, r: int = 4, alpha: float | None = None, 
     )
     with quiet_loading():
         adapted: PeftModel = get_peft_model(model, config)
+    for name in PACKAGED:
+        if model.name_or_path == str(packaged_model(name)):
+            # Where it lies on this machine means nothing on others.
+            adapted.peft_config["default"].base_model_name_or_path = name
     return adapted
 
 
@@ -153,7 +160,7 @@ def load_classifier(folder: str | Path, **options: Any) -> Any:
     """Load a classifier that was trained here, whole or as an adapter with its base model.
 
     Args:
-        folder: Folder, or repository on the Hub.
+        folder: Folder, repository on the Hub, or `barcodebert-small`, which comes with the package.
         **options: For `from_pretrained`, such as `revision` and `token`.
 
     Returns:
@@ -162,19 +169,20 @@ def load_classifier(folder: str | Path, **options: Any) -> Any:
     Raises:
         OSError: If it cannot be loaded.
     """
-    adapter = is_adapter(Path(folder)) if Path(folder).exists() else _has_adapter(str(folder), **options)
+    folder = find_packaged(str(folder))
+    adapter = is_adapter(Path(folder)) if Path(folder).exists() else _has_adapter(folder, **options)
     config = AutoConfig.from_pretrained(folder, **options)
     if not adapter:
         return AutoModelForSequenceClassification.from_pretrained(folder, config=config, **options)
     from peft import PeftConfig, PeftModel
 
-    base = PeftConfig.from_pretrained(str(folder), **options).base_model_name_or_path
+    base = find_packaged(str(PeftConfig.from_pretrained(folder, **options).base_model_name_or_path))
     with quiet_loading():
         # The base model's own configuration has other labels than the adapter's.
         whole = AutoModelForSequenceClassification.from_pretrained(
             base, config=config, ignore_mismatched_sizes=True, token=options.get("token")
         )
-        return PeftModel.from_pretrained(whole, str(folder), **options)
+        return PeftModel.from_pretrained(whole, folder, **options)
 
 
 def _has_adapter(repo_id: str, **options: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bioscan_hf import __version__
-from bioscan_hf.training.arguments import OutputArguments, TrainingArguments
+from bioscan_hf.training.arguments import OutputArguments, SizeArguments, TrainingArguments
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "peft", "tokenizers", "safetensors", "numpy")
 
@@ -53,6 +53,8 @@ def plain_arguments(arguments: TrainingArguments) -> dict[str, Any]:
 def shown_arguments(arguments: TrainingArguments) -> dict[str, Any]:
     """Arguments for a card: without places on this machine, and without those that were not used."""
     hidden = {field.name for field in dataclasses.fields(OutputArguments)} | {"data", "splits", "model", "compare"}
+    if getattr(arguments, "model", None) is not None:
+        hidden |= {field.name for field in dataclasses.fields(SizeArguments)} - {"reading_frames"}
     return {name: value for name, value in plain_arguments(arguments).items() if name not in hidden}
 
 

@@ -126,7 +126,7 @@ def _run(
     uploads = Uploads(arguments.push_to_hub, private=arguments.private) if arguments.push_to_hub and main else None
 
     def write_model(target: Path, weights: Mapping[str, torch.Tensor]) -> None:
-        save_model(target, task.model, task.tokenizer, weights=weights)  # type: ignore[arg-type]
+        save_model(target, task.model, task.tokenizer, weights=weights)
 
     with tracked(accelerator, plain_arguments(arguments)):
         outcome = train(

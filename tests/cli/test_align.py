@@ -13,7 +13,7 @@ from transformers import AutoModel
 from bioscan_hf.evaluation.results import read_results
 from bioscan_hf.training import loop
 from bioscan_hf.training.checkpoints import find_checkpoints
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.training.made_alignments import (
     align_words,
     alignment,
@@ -113,7 +113,7 @@ def test_help_names_all_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     for name in ("--data", "--image-model", "--modalities", "--loss-targets", "--freeze", "--method", "--chunk-size"):
         assert name in shown, name
-    assert "--config clibd" in shown and "Example: bioscan align" in shown
+    assert "--config clibd" in shown and "\n  bioscan align --data sample" in shown
 
 
 @pytest.mark.usefixtures("untrained")

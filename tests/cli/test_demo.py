@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from bioscan_hf import BarcodeBertModel, select_split
 from bioscan_hf.evaluation.results import read_results
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.hub_server.fixture import LocalHub
 
 WRITTEN = ["embeddings.png", "loss.png", "model", "results.json"]

@@ -1,3 +1,4 @@
+import json
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from bioscan_hf.evaluation.bulk import cluster as bulk_cluster
 from bioscan_hf.evaluation.bulk.run import Written
 from bioscan_hf.tokenization.kmer import build_tokenizer
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.tiny import CSV, tiny_masked_lm
 
 WORDS = ["embed", "a.csv", "--model", "kmer:3", "--output", "E.parquet"]
@@ -39,6 +40,10 @@ def test_file_is_embedded_and_the_last_line_says_what_was_done(
     assert str(pq.read_schema(folder / "E.parquet").field("embedding").type).endswith("halffloat>[64]")
     assert run(monkeypatch, *WORDS, "--dtype", "float16") == 0
     assert "barcodes/s" not in capsys.readouterr().out, "nothing was computed again"
+    assert run(monkeypatch, *WORDS, "--dtype", "float16", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out).items() >= {"output": "E.parquet", "specimens": 6, "dimension": 64, "computed": 0}.items()
+    assert "6 specimens" in err
     assert sorted(path.name for path in folder.iterdir()) == ["E.parquet", "a.csv"]
 
 

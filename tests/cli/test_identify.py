@@ -11,7 +11,7 @@ from bioscan_hf.data.features import RANKS
 from bioscan_hf.identification.identify import Identifier
 from bioscan_hf.identification.library import Library
 from bioscan_hf.identification.results import results_schema
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.identification.made_library import library, non_coi, picture, save_clibd, specimens, with_images
 
 TEST = specimens("test", 60)

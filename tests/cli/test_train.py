@@ -18,7 +18,7 @@ from bioscan_hf.evaluation.results import read_results
 from bioscan_hf.hub.push import save_model
 from bioscan_hf.training import checkpoints, loop
 from bioscan_hf.training.checkpoints import find_checkpoints
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.tiny import tiny_masked_lm
 from tests.training.made_runs import (
     finetuning,
@@ -106,7 +106,7 @@ def test_help_names_all_settings(
     shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     for name in ("--data", "--output", "--resume", "--ema-decay", "--config", "--push-to-hub", "--mixed-precision"):
         assert name in shown, name
-    assert "Example: bioscan" in shown
+    assert "\nExamples\n" in shown
 
 
 @pytest.mark.usefixtures("untrained")

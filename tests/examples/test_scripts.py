@@ -1,9 +1,14 @@
-"""The scripts run; commands in the heads of the examples are commands, and say what the scripts do."""
+"""The scripts run; the commands in their heads are commands, and do what the scripts do."""
 
+import argparse
+import ast
+import contextlib
+import io
 import re
 import runpy
 import shlex
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +19,26 @@ from typer.testing import CliRunner
 
 from bioscan_hf.cli import train
 from bioscan_hf.cli.program import app
-from bioscan_hf.training.alignment_arguments import AlignmentArguments
-from bioscan_hf.training.arguments import FinetuningArguments, PretrainingArguments
+from bioscan_hf.hub.dataset_cards import save_dataset_card
+from bioscan_hf.identification.results import results_schema
 from tests.examples.made_data import write_image_table, write_table
+from tests.hub_server.fixture import LocalHub
+from tests.made_conversion import make_conversion
+from tests.test_documented_commands import test_command_is_understood as understand
 from tests.training.made_alignments import without_pictures
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-PAGES = [path for pattern in ("*.py", "*.md", "*/*.yaml") for path in sorted(EXAMPLES.glob(pattern))]
+SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+PAGES = [*SCRIPTS, *sorted(EXAMPLES.glob("*.md")), *sorted(EXAMPLES.glob("*/*.yaml"))]
+HUB = "bioscan-ml/BIOSCAN-5M"
 # With the lines that a backslash continues.
 COMMAND = re.compile(r"(?<![\w`-])bioscan (?:pretrain|finetune|align) (?:[^\n\\]*\\\n)*[^\n]*")
+Run = Callable[..., str]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(EXAMPLES))
 
 
 @pytest.fixture
@@ -46,98 +61,271 @@ def arguments_of(command: list[str], asked: list[Any]) -> Any:
     return asked.pop()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(EXAMPLES)))
-def test_commands_are_commands(page: Path, asked: list[Any]) -> None:
-    found = commands(page)
-    assert found
-    for command in found:
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=named)
+def test_commands_that_train_are_commands(page: Path, asked: list[Any]) -> None:
+    for command in commands(page):
         arguments_of(command, asked)
 
 
-def script(name: str, monkeypatch: pytest.MonkeyPatch, run_name: str = "imported") -> dict[str, Any]:
-    monkeypatch.syspath_prepend(EXAMPLES)
-    return runpy.run_path(str(EXAMPLES / name), run_name=run_name)
+def test_each_file_of_settings_has_such_a_command() -> None:
+    assert all(commands(page) for page in PAGES if page.suffix == ".yaml")
 
 
-def run_script(name: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
-    monkeypatch.setattr(sys, "argv", [name, *options])
-    script(name, monkeypatch, "__main__")
-
-
-def test_pretraining_script_is_the_command_in_its_head(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    (command,) = commands(EXAMPLES / "pretrain_barcodebert.py")
-    small_model = script("pretrain_barcodebert.py", monkeypatch)["small_model"]
-    expected: PretrainingArguments = small_model(Path("my-barcodebert"))
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("pretrain_barcodebert.py", [Path("my-barcodebert")]),
+        ("finetune_barcodebert_lora.py", ["barcodebert-small", Path("my-classifier")]),
+        ("finetune_clibd_lora.py", ["clibd-small", Path("my-clibd")]),
+    ],
+)
+def test_training_scripts_do_what_the_command_in_their_head_does(name: str, given: list[Any], asked: list[Any]) -> None:
+    (command,) = commands(EXAMPLES / name)
+    expected = runpy.run_path(str(EXAMPLES / name))["settings"](*given)
     assert arguments_of(command, asked) == expected
-    (command,) = commands(EXAMPLES / "config" / "pretrain_small.yaml")
-    assert arguments_of(command, asked) == expected
+    if name.startswith("pretrain"):
+        (command,) = commands(EXAMPLES / "config" / "pretrain_small.yaml")
+        assert arguments_of(command, asked) == expected
+    if "--method lora" in (EXAMPLES / name).read_text() and "finetune" in command:
+        assert arguments_of([*command, "--merge-adapter"], asked) == replace(expected, merge_adapter=True)
 
 
-def test_fine_tuning_script_is_the_command_in_its_head(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    (command,) = commands(EXAMPLES / "finetune_barcodebert_lora.py")
-    lora = script("finetune_barcodebert_lora.py", monkeypatch)["lora"]
-    expected: FinetuningArguments = lora("my-barcodebert", Path("my-classifier"))
-    assert arguments_of(command, asked) == expected
-    assert arguments_of([*command, "--merge-adapter"], asked) == replace(expected, merge_adapter=True)
+class Parsed(Exception):  # no error: it ends a script
+    """A script has parsed its command line."""
 
 
-def test_aligning_script_is_the_command_in_its_head(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    (command,) = commands(EXAMPLES / "align_clibd_lora.py")
-    lora = script("align_clibd_lora.py", monkeypatch)["lora"]
-    expected: AlignmentArguments = lora("my-clibd", Path("my-clibd-lora"))
-    assert arguments_of(command, asked) == expected
-    (command,) = commands(EXAMPLES / "cross_modal_retrieval.py")
-    small_model = script("align_clibd_lora.py", monkeypatch)["small_model"]
-    assert arguments_of(command, asked) == small_model(Path("my-clibd"))
+def head(script: Path) -> list[list[str]]:
+    """The indented commands of a script's docstring."""
+    text = (ast.get_docstring(ast.parse(script.read_text())) or "").replace("\\\n", " ")
+    return [shlex.split(line) for line in re.findall(r"^    (\S.*)$", text, re.MULTILINE)]
 
 
-def test_scripts_of_three_modalities_run_one_after_the_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    without_pictures(monkeypatch)  # of the reports, not of the script
-    monkeypatch.chdir(tmp_path)
-    data = ["--data", write_image_table(tmp_path / "table.parquet")]
+@pytest.mark.parametrize("script", SCRIPTS, ids=named)
+def test_heads_tell_commands_for_the_sample_and_for_real_data(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = argparse.ArgumentParser.parse_args
 
-    run_script("cross_modal_retrieval.py", monkeypatch, "--max-steps", "2", *data)
-    said = capsys.readouterr().out
-    assert re.search(r"The nearest of 74 barcodes is of the right family for [\d.]+% of 12 photographs", said)
-    assert "found.png shows 6 of them" in said and (tmp_path / "found.png").stat().st_size > 10_000
+    def parse_and_stop(parser: argparse.ArgumentParser, *given: Any) -> None:
+        raise Parsed(parse(parser, *given))
 
-    run_script("align_clibd_lora.py", monkeypatch, "--output", "my-clibd-lora", "--max-steps", "2", *data)
-    said = capsys.readouterr().out
-    assert "There is no model yet" not in said, "that of the other script is taken"
-    assert "image to DNA retrieval, family, seen species" in said
-    assert len(re.findall(r"^family \w+ \(\d+%\); it is ", said, re.MULTILINE)) == 6
-    assert (tmp_path / "my-clibd-lora" / "model.safetensors").exists()
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    sources = []
+    for words in head(script):
+        if words[0] == "bioscan":
+            understand(words[1:])
+            continue
+        assert words[:2] == ["python", f"examples/{script.name}"]
+        monkeypatch.setattr(sys, "argv", words[1:])
+        with pytest.raises(Parsed) as parsed:
+            runpy.run_path(str(script), run_name="__main__")
+        sources.append(parsed.value.args[0].data)
+    assert sources[0] == "sample"
+    assert HUB in sources and not {"sample", HUB}.issuperset(sources)
+    assert any(words[0] == "bioscan" for words in head(script))
 
 
-def test_scripts_run_one_after_the_other(
-    sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    given = ["--data", write_table(tmp_path / "table.csv", sample), "--max-steps", "2"]
+@pytest.mark.parametrize("script", SCRIPTS, ids=named)
+def test_scripts_are_short_and_hide_nothing_in_each_other(script: Path) -> None:
+    source = script.read_text()
+    assert 40 <= len(source.splitlines()) <= 120
+    imported = re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE)
+    assert not {other.stem for other in SCRIPTS}.intersection(imported)
+    assert "import _" not in source and not re.search(r"\w\._[a-z]", source), "they use what is public"
 
-    run_script("pretrain_barcodebert.py", monkeypatch, "--output", "my-barcodebert", *given)
-    said = capsys.readouterr().out
+
+def test_the_page_lists_every_file() -> None:
+    page = (EXAMPLES / "README.md").read_text()
+    rows = {match[1]: match[0] for match in re.finditer(r"^\| \[`([^`]+)`\].*$", page, re.MULTILINE)}
+    for file in [*SCRIPTS, *EXAMPLES.glob("*.ipynb"), *EXAMPLES.glob("config/*.yaml"), *EXAMPLES.glob("slurm/*")]:
+        row = rows.pop(named(file))
+        assert file.suffix not in (".py", ".ipynb") or re.search(r"\d+ s \|$", row), "how long it takes"
+    assert not any(name.endswith((".py", ".ipynb")) for name in rows), "that are not there"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Runs a script in a folder of its own, as a user does, and returns what it says."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("examples"))
+        without_pictures(patch)  # of the reports, not of the scripts
+
+        def run_script(name: str, *options: str) -> str:
+            patch.setattr(sys, "argv", [name, *options])
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said):
+                runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+            return said.getvalue()
+
+        yield run_script
+
+
+@pytest.fixture(scope="module")
+def table(run: Run, sample: Dataset) -> str:
+    return write_table(Path("table.csv"), sample)
+
+
+@pytest.fixture(scope="module")
+def pictured(run: Run) -> str:
+    return write_image_table(Path("pictured.parquet"))
+
+
+def test_embedding(run: Run, table: str) -> None:
+    said = run("embed_barcodes.py", "--data", table, "--output", "embeddings")
+    assert "110 specimens, 256 numbers each, by barcodebert-small" in said
+    shares = re.findall(r"the same (\w+) for ([\d.]+)% of the (\d+) named", said)
+    assert [rank for rank, *_ in shares] == ["order", "family", "genus", "species"]
+    assert float(shares[0][1]) > 80 and int(shares[0][2]) == 110 > int(shares[3][2]), "not all have a species"
+    assert said.count("is nearest to") == 5
+    assert Path("embeddings/map.png").stat().st_size > 10_000
+    # What was written is an encoder that gives the same.
+    again = run("embed_barcodes.py", "--data", table, "--model", "embeddings/embeddings.parquet", "--output", "again")
+    assert re.findall(r"[\d.]+% of the", again) == re.findall(r"[\d.]+% of the", said)
+
+
+def test_clustering(run: Run, table: str) -> None:
+    said = run("zero_shot_clustering.py", "--data", table, "--split", "test", "--reduction", "none", "--output", "out")
+    assert re.search(r"^10 specimens of \d+ species, into as many clusters", said)
+    (numbers,) = re.findall(r"^ +kmer:6((?: +[\d.]+)+)$", said, re.MULTILINE)
+    assert len(numbers.split()) == 5 and float(numbers.split()[-1]) > 80
+    rows = Path("out/clusters.csv").read_text().splitlines()
+    assert rows[0] == '"processid","species","barcodebert-small","kmer:6"' and len(rows) == 11
+    assert Path("out/ami.png").stat().st_size > 10_000
+
+
+def test_identification_of_the_sample(run: Run) -> None:
+    said = run("identify_specimens.py", "--output", "names.csv")
+    assert "A library of 603 specimens of 153 species" in said
+    found = re.findall(
+        r": (\w+) ([\w ]+) \(\d+%\); new to the library: (\d+)%\n    nearest .*; it is ([\w. ]+)$", said, re.M
+    )
+    assert len(found) == 8
+    for rank, taxon, new, truth in found:
+        # Simulated new species are called `sp. 29SIM`.
+        assert (int(new) > 50) == ("sp. " in truth)
+        assert rank not in ("genus", "species") or truth.startswith(taxon)
+    assert said.count("    nearest to ") == 8
+    assert re.search(r"393 queries: 1\d\d are safe to species, 2\d\d are probably of new species; see names.csv", said)
+    header, *rows = Path("names.csv").read_text().splitlines()
+    assert header.split(",") == results_schema(3).names and len(rows) == 393
+
+
+def test_identification_of_own_barcodes(run: Run, table: str, sample: Dataset) -> None:
+    Path("own.fasta").write_text(f">good\n{sample[0]['dna_barcode']}\n>bad\n{'A' * 600}\n")
+    said = run("identify_specimens.py", "--data", table, "--queries", "own.fasta", "--output", "own.csv")
+    assert "bad: no name, not like the barcodes of the library" in said
+    assert re.search(r"good: no name is safe\n    nearest to \w+", said), "five and five are too few to calibrate with"
+    assert "2 queries: 0 are safe to species, 0 are" in said
+
+
+def test_streaming_with_and_without_images(run: Run, table: str, pictured: str) -> None:
+    said = run("stream_bioscan5m.py", "--data", table, "--split", "pretrain+val")
+    assert re.search(r"^  dna_barcode: [ACGT]{20,}$", said, re.MULTILINE) and "pixel" not in said
+    assert re.search(
+        r"^45 specimens: the first 45 after [\d.]+ s, the others in [\d.]+ s, 0 per second$", said, re.MULTILINE
+    )
+    orders = re.findall(r"(\w+) (\d+)(?:;|$)", said.splitlines()[-1])
+    assert orders and sum(int(count) for _, count in orders) <= 45
+    said = run("stream_bioscan5m.py", "--data", pictured, "--modalities", "image", "dna", "--limit", "20")
+    assert "pixel_values: torch.Size([20, 224, 224, 3])" in said and "20 specimens: the first 20 after" in said
+    said = run("stream_bioscan5m.py", "--modalities", "image", "--limit", "40", "--split", "train")
+    assert re.search(r"^\d+ more have no image$", said, re.MULTILINE)
+
+
+def test_training_by_transformers(run: Run, table: str) -> None:
+    given = ["--data", table, "--rank", "order", "--max-steps", "20", "--output", "trained"]
+    said = run("train_with_transformers_trainer.py", *given)
+    assert re.search(r"^40 specimens of \d+ taxa of the rank order; 10 to test with", said)
+    accuracy = re.search(r"accuracy on test: ([\d.]+)% of \d+", said)
+    assert accuracy and float(accuracy[1]) > 50, "of guesses, a quarter"
+    assert len(re.findall(r"^(\w+) \(\d+%\); it is \w+$", said, re.MULTILINE)) == 5
+    assert {"config.json", "model.safetensors", "tokenizer.json"} < {path.name for path in Path("trained").iterdir()}
+
+
+def test_pretraining(run: Run, table: str) -> None:
+    said = run("pretrain_barcodebert.py", "--data", table, "--max-steps", "2", "--output", "my-barcodebert")
     assert "step 2 of 2: loss" in said
     assert "1-NN species, seen species" in said
     assert len(re.findall(r"^\w+ \w+ is nearest to \w+ \w+ \(cosine [01]\.\d+\)$", said, re.MULTILINE)) == 5
+    assert Path("my-barcodebert/model.safetensors").exists()
 
-    run_script("finetune_barcodebert_lora.py", monkeypatch, "--output", "my-classifier", *given)
-    said = capsys.readouterr().out
+
+def test_adapters_of_barcodes(run: Run, table: str) -> None:
+    said = run("finetune_barcodebert_lora.py", "--data", table, "--max-steps", "2", "--output", "my-classifier")
     assert "genus, seen species (LoRA)" in said
     assert len(re.findall(r"^family \w+ \(\d+%\), genus \w+ \(\d+%\); it is ", said, re.MULTILINE)) == 5
-    assert "my-classifier-merged holds the merged model" in said
-    assert (tmp_path / "my-classifier" / "adapter_model.safetensors").exists()
-    assert (tmp_path / "my-classifier-merged" / "model.safetensors").exists()
+    difference = re.search(
+        r"my-classifier-merged holds the merged model; its probabilities differ by (\S+) at most", said
+    )
+    assert difference and float(difference[1]) < 1e-4
+    assert Path("my-classifier/adapter_model.safetensors").exists()
+    assert Path("my-classifier-merged/model.safetensors").exists()
 
 
-@pytest.mark.slow
-def test_fine_tuning_script_makes_its_model_on_the_sample(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    run_script("finetune_barcodebert_lora.py", monkeypatch, "--output", "my-classifier")
-    accuracy = re.search(r"genus, seen species \(LoRA\): ([\d.]+) % of 182", capsys.readouterr().out)
-    assert accuracy is not None
-    assert float(accuracy[1]) > 80
+def test_adapters_of_three_modalities(run: Run, pictured: str) -> None:
+    said = run("finetune_clibd_lora.py", "--data", pictured, "--max-steps", "2", "--output", "my-clibd")
+    assert "image to DNA retrieval, family, seen species" in said
+    assert len(re.findall(r"^family \w+ \(\d+%\); it is \w+$", said, re.MULTILINE)) == 5
+    assert Path("my-clibd/model.safetensors").exists()
+
+
+def test_retrieval(run: Run, pictured: str) -> None:
+    said = run("cross_modal_retrieval.py", "--data", pictured, "--output", "found.png")
+    assert "12 photographs, of which the nearest is of the same" in said
+    shares = re.findall(r"^ +(\w+): +([\d.]+)% of 74 barcodes, +([\d.]+)% of 74 photographs$", said, re.MULTILINE)
+    assert [rank for rank, *_ in shares] == ["order", "family", "genus", "species"]
+    assert float(shares[0][2]) > 60, "photographs of one order are alike"
+    assert Path("found.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("embed_barcodes.py", ["--data", "absent.fasta"], "No such file or folder: 'absent.fasta'"),
+        ("embed_barcodes.py", ["--model", "kmer:many"], "'kmer:many' is no encoder"),
+        ("embed_barcodes.py", ["--split", "tset"], "tset"),
+        ("zero_shot_clustering.py", ["--split", "pretrain"], "two species or more; got 0"),
+        ("identify_specimens.py", ["--library", "absent"], "absent"),
+        ("stream_bioscan5m.py", ["--data", "absent.csv"], "No such file or folder: 'absent.csv'"),
+        ("finetune_barcodebert_lora.py", ["--data", "absent.csv"], "No such file or folder: 'absent.csv'"),
+        ("cross_modal_retrieval.py", ["--model", "barcodebert-small"], "'barcodebert-small' is no CLIBD"),
+        ("train_with_transformers_trainer.py", ["--data", "absent.csv"], "No such file or folder: 'absent.csv'"),
+    ],
+)
+def test_wrong_input_is_one_line(name: str, options: list[str], message: str, run: Run) -> None:
+    output = [] if name.startswith("stream") else ["--output", "wrong.csv"]
+    with pytest.raises(SystemExit) as stopped:
+        run(name, *options, *output)
+    said = str(stopped.value)
+    assert said.startswith(f"{name}: ") and message in said and "\n" not in said
+
+
+HUB_CLIENT = """
+import runpy, sys
+for words in (
+    ["stream_bioscan5m.py", "--data", "bioscan-ml/BIOSCAN-5M", "--split", "train+val"],
+    ["stream_bioscan5m.py", "--data", "bioscan-ml/BIOSCAN-5M", "--split", "val", "--modalities", "image", "dna"],
+    ["train_with_transformers_trainer.py", "--data", "bioscan-ml/BIOSCAN-5M", "--max-steps", "2", "--output", "trained",
+     "--push-to-hub", "tester/trained-by-trainer"],
+):
+    print("##", flush=True)
+    sys.argv = words
+    runpy.run_path(FOLDER + "/" + words[0], run_name="__main__")
+"""
+
+
+def test_scripts_read_the_hub_and_push_to_it(hub: LocalHub, tmp_path: Path) -> None:
+    rows = make_conversion(tmp_path / "converted")
+    save_dataset_card(tmp_path / "converted")
+    hub.api().create_repo(HUB, repo_type="dataset", exist_ok=True)
+    hub.api().upload_folder(repo_id=HUB, folder_path=tmp_path / "converted", repo_type="dataset", delete_patterns="*")
+    before = len(hub.requests())
+    done = hub.run(f"FOLDER = {str(EXAMPLES)!r}\n{HUB_CLIENT}", tmp_path)
+    _, barcodes, images, trained = done.stdout.split("##\n")
+    count = {split: sum(row["split"] == split for row in rows) for split in ("train", "val", "test")}
+    assert f"{count['train'] + count['val']} specimens: the first" in barcodes
+    assert f"{count['val']} specimens: the first" in images and "224, 224, 3])" in images
+    assert f"{count['test']} to test with" in trained and "pushed to " in trained
+    asked = [request["path"] for request in hub.requests()[before:]]
+    # Images of the split that they were asked for, and of no other.
+    assert any("cropped_256/validation" in path for path in asked)
+    assert not any("cropped_256/train" in path or "cropped_256/pretrain" in path for path in asked)
+    assert hub.api().file_exists("tester/trained-by-trainer", "model.safetensors")

@@ -18,6 +18,7 @@ from bioscan_hf import (
     build_tokenizer,
 )
 from bioscan_hf.evaluation.results import Result, results_markdown
+from bioscan_hf.hub.card_texts import NOT_REGULATORY
 from bioscan_hf.hub.cards import Head, Training, chance_loss, training_card
 from bioscan_hf.hub.push import save_model
 from tests.hub_server.fixture import LocalHub
@@ -82,11 +83,14 @@ def test_card_tells_what_was_trained_and_measured(masked_lm: BarcodeBertForMaske
         "3.00 nats (guessing: 4.16)",
         "| argument | value |\n| --- | --- |\n| `max_steps` | 3 |\n| `seed` | 3 |\n",
         f"{masked_lm.num_parameters():,} parameters.",
-        "What it is not.",
+        "## Limits\n\n- What it is not.\n- A nearest neighbour can only have a name that is among",
+        f"- {NOT_REGULATORY}\n\n## Licence and attribution\n\nThe weights are under the MIT licence",
+        "The licence of the data, some data, is that of their source",
+        "@article{millanarias2023barcodebert,",
         "bioscan_hf 1.2.3",
     ):
         assert expected in text
-    for absent in ("{{", "{%", "\n\n\n", "resume", "Duration", "Resumed", "![", "licence", "evaluation"):
+    for absent in ("{{ ", "{%", "\n\n\n", "resume", "Duration", "Resumed", "![", "evaluation"):
         assert absent not in text
     assert "co2" not in str(card(masked_lm, [OURS])).lower()
 
@@ -103,14 +107,16 @@ def test_card_tells_that_labels_were_used_and_which(masked_lm: BarcodeBertForMas
     )
     for expected in (
         "Classification of order, family and genus (full fine-tuning), on 1,234 specimens of bioscan-ml/BIOSCAN-5M",
-        "(revision `0123abcd`: CC BY 3.0)",
+        "(revision `0123abcd`). ",
+        "The data, bioscan-ml/BIOSCAN-5M: CC BY 3.0.\n\n## Citation",
+        "- Only species of the training have names",
         "**Labels were used: order, family and genus.** Results on these are supervised",
         "- Loss over the last steps: 3.00 nats\n- Last evaluation, at step 2,000: loss 2, genus accuracy 0.9123\n"
         "- Duration: 1 h 2 min on 2 processes\n- Resumed once\n\n![Training curves](training.png)\n\n| argument",
         "| `ranks` | order, genus |\n| `note` | a \\| b c |\n",
     ):
         assert expected in written.text
-    for absent in ("\n\n\n", "guessing", "1-NN", "= model(**inputs).pooler_output", "self-supervised", "{{", "{%"):
+    for absent in ("\n\n\n", "guessing", "1-NN", "= model(**inputs).pooler_output", "self-supervised", "{{ ", "{%"):
         assert absent not in written.text
     data = metadata(written)
     assert data.pipeline_tag == "text-classification" and data.library_name == "transformers"

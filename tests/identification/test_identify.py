@@ -334,5 +334,5 @@ def with_clibd(tmp_path_factory: pytest.TempPathFactory) -> Identifier:
     given, others = specimens("train", 60), specimens(HELD_OUT, 60)
     assert len(joined(given, others)) == 120
     return Identifier(
-        Library.build(with_images(given), calibration=with_images(others), model=str(folder)), max_error=0.2
+        Library.build(with_images(given), calibration=with_images(others), image_model=str(folder)), max_error=0.2
     )

@@ -195,7 +195,7 @@ def test_specimens_that_make_no_library() -> None:
 
 
 def test_images_need_a_model() -> None:
-    with pytest.raises(ValueError, match="no model for images; build it with `--model` and a CLIBD"):
+    with pytest.raises(ValueError, match="no model for images; build it with an `image_model`, a CLIBD"):
         library().ask_by_image(specimens(HELD_OUT, 1))
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bioscan_hf import build_tokenizer
+from bioscan_hf import BarcodeBertEncoder, build_tokenizer
 from bioscan_hf.identification.identify import Identifier
 from bioscan_hf.identification.library import Library
 from bioscan_hf.identification.library_files import read_manifest
+from bioscan_hf.identification.queries import Queries
 from bioscan_hf.identification.search import ExactIndex
-from tests.identification.made_library import library, non_coi, specimens
+from tests.identification.made_library import library, non_coi, picture, save_clibd, specimens, with_images
 from tests.tiny import tiny_masked_lm
 
 QUERIES = [*specimens("test")["dna_barcode"], *specimens("test_unseen")["dna_barcode"], non_coi()]
@@ -35,7 +36,7 @@ def test_what_is_loaded_names_as_what_was_built(saved_library: Path) -> None:
     assert (
         loaded.specimens.to_list() == made.specimens.to_list() and loaded.specimens.features == made.specimens.features
     )
-    assert loaded.info == made.info and loaded.model_folder is None
+    assert loaded.info == made.info and loaded.model_folders == {}
     assert Library.load(str(saved_library)).info == made.info
 
 
@@ -93,7 +94,7 @@ def test_files_of_a_former_version_are_not_read(saved_library: Path, tmp_path: P
     (folder / "cells.faiss").write_text("of other keys")
     (folder / "model").mkdir()
     loaded = Library.load(folder)
-    assert isinstance(loaded.index, ExactIndex) and loaded.model_folder is None
+    assert isinstance(loaded.index, ExactIndex) and loaded.model_folders == {}
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +155,80 @@ class TestModels:
         (tmp_path / "lib" / "library.json").write_text(json.dumps({**manifest, "model_revision": "f" * 12}))
         with pytest.raises(ValueError, match="Vectors of two models cannot be compared: build the library again"):
             Library.load(tmp_path / "lib")
+
+
+@pytest.fixture(scope="module")
+def with_two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library with one model for barcodes and one for images, which were removed from where they were."""
+    folder = tmp_path_factory.mktemp("two models")
+    save_model(folder / "tiny-bert")
+    save_clibd(folder / "tiny-clibd")
+    made = Library.build(
+        with_images(specimens("train", 50)),
+        calibration=with_images(specimens("val_unseen", 40)),
+        model=str(folder / "tiny-bert"),
+        image_model=str(folder / "tiny-clibd"),
+    )
+    made.save(folder / "lib")
+    shutil.rmtree(folder / "tiny-bert")
+    shutil.rmtree(folder / "tiny-clibd")
+    return folder / "lib"
+
+
+class TestTwoModels:
+    """Barcodes by one, images by another."""
+
+    def test_both_come_with_it(self, with_two_models: Path, tmp_path: Path) -> None:
+        manifest = read_manifest(with_two_models)
+        assert (manifest["model"], manifest["image_model"]) == ("tiny-bert", "tiny-clibd")
+        assert manifest["model_revision"] != manifest["image_model_revision"]
+        assert {"model/model.safetensors", "image_model/model.safetensors"} <= set(manifest["files"])
+        loaded = Library.load(with_two_models)
+        assert isinstance(loaded.barcodes.encoder, BarcodeBertEncoder)
+        assert loaded.images is not None and loaded.images.tower == "image" and len(loaded.images.rows) == 50
+        # From there to another place.
+        loaded.add(with_images(specimens("test", 3))).save(tmp_path / "more")
+        more = read_manifest(tmp_path / "more")
+        assert {name: more[name] for name in loaded.info if "model" in name} == {
+            name: manifest[name] for name in ("model", "model_revision", "image_model", "image_model_revision")
+        }
+        images = Library.load(tmp_path / "more").images
+        assert images is not None and len(images.rows) == 53
+
+    def test_each_answers_what_it_is_for(self, with_two_models: Path) -> None:
+        given = specimens("train", 50)
+        images = [{"bytes": picture(given[row]["genus"], row), "path": None} for row in range(3)]
+        barcodes = given["dna_barcode"][:3]
+        nowhere = np.full(6, np.nan)
+        asked = Queries(
+            list("abcdef"), [*barcodes, None, None, None], [None, None, None, *images], [None] * 6, nowhere, nowhere
+        )
+        found = Identifier(Library.load(with_two_models)).identify(asked)
+        assert found["evidence"].to_pylist() == ["barcode"] * 3 + ["image"] * 3
+        assert found["nearest_processid"].to_pylist() == given["processid"][:3] * 2
+
+    def test_another_image_model_is_refused(self, with_two_models: Path, tmp_path: Path) -> None:
+        folder = shutil.copytree(with_two_models, tmp_path / "lib")
+        weights = folder / "image_model" / "model.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+        with pytest.raises(ValueError, match=r"made with the model 'tiny-clibd', revision \w+; the one at hand has"):
+            Library.load(folder)
+
+    def test_a_clibd_that_stands_as_the_only_model(self, with_two_models: Path, tmp_path: Path) -> None:
+        """It is for images, whichever of the two it is called; saved again, it is called the image model."""
+        folder = save_clibd(tmp_path / "tiny")
+        made = Library.build(with_images(specimens("train", 30)), calibration=specimens("val", 2), model=str(folder))
+        made.save(tmp_path / "lib")
+        manifest = read_manifest(tmp_path / "lib")
+        assert manifest["model"] == "aligned" and manifest["image_model"] == "tiny"
+        (tmp_path / "lib" / "image_model").rename(tmp_path / "lib" / "model")
+        manifest["model"], manifest["model_revision"] = "tiny", manifest.pop("image_model_revision")
+        del manifest["image_model"]
+        manifest["files"] = {name.replace("image_model/", "model/"): size for name, size in manifest["files"].items()}
+        (tmp_path / "lib" / "library.json").write_text(json.dumps(manifest))
+        loaded = Library.load(tmp_path / "lib")
+        assert loaded.info["model"] == "aligned" and loaded.info == made.info
+        loaded.save(tmp_path / "again")
+        assert Library.load(tmp_path / "again").images is not None

@@ -6,7 +6,7 @@ import pytest
 
 from bioscan_hf.data.files import digest
 from bioscan_hf.evaluation.encoders.kmer_counts import KmerCounts
-from bioscan_hf.identification.models import LibraryModel, load_model
+from bioscan_hf.identification.models import LibraryModel, LibraryModels, load_image_model, load_model, load_models
 from tests.identification.made_library import save_clibd
 
 
@@ -34,8 +34,55 @@ def test_a_clibd_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_clibd_without_images_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is a CLIBD without tower for images"):
-        load_model(str(save_clibd(tmp_path / "tiny", ("dna", "text"))))
+    folder = save_clibd(tmp_path / "tiny", ("dna", "text"))
+    for load in (load_model, load_image_model):
+        with pytest.raises(ValueError, match="is a CLIBD without tower for images"):
+            load(str(folder))
+
+
+class TestTwoModels:
+    """One for barcodes and one for images."""
+
+    def test_each_compares_what_it_is_for(self, tmp_path: Path) -> None:
+        folder = save_clibd(tmp_path / "tiny")
+        models = load_models("kmer:3", str(folder), device="cpu")
+        assert models.images is not None and models.towers is not None and list(models.towers) == ["image", "dna"]
+        assert isinstance(models.barcodes.encoder, KmerCounts) and models.barcodes.towers is None
+        revision = digest(folder / "model.safetensors")
+        assert models.info == {
+            **{"model": "kmer:3", "model_revision": models.barcodes.revision},
+            **{"image_model": "tiny", "image_model_revision": revision},
+        }
+        assert models.folders == {"image_model": folder}
+
+    def test_none_for_images(self) -> None:
+        models = load_models("aligned")
+        assert models == LibraryModels(LibraryModel()) and models.towers is None and models.folders == {}
+        assert models.info == {"model": "aligned", "model_revision": None}
+
+    def test_a_clibd_alone_is_for_images(self, tmp_path: Path) -> None:
+        folder = str(save_clibd(tmp_path / "tiny"))
+        alone, beside = load_models(folder), load_models("aligned", folder)
+        assert alone.info == beside.info and alone.folders == beside.folders
+        assert alone.barcodes == beside.barcodes == LibraryModel()
+
+    def test_two_for_images(self, tmp_path: Path) -> None:
+        model = load_model(str(save_clibd(tmp_path / "tiny")))
+        with pytest.raises(ValueError, match=r"'tiny' is a CLIBD, which is for images, .*; give one of them"):
+            load_models(model, "never loaded")
+        with pytest.raises(ValueError, match="'tiny' is a CLIBD, which is for images"):
+            load_models(model, model)
+
+    def test_none_of_images(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="must be a CLIBD; 'kmer:3' is a model of barcodes"):
+            load_models("aligned", load_model("kmer:3"))
+        for name, message in (
+            ("barcodebert-small", "no CLIBD, but of the type 'barcodebert'; expected 'clibd-small'"),
+            ("kmer:3", "'kmer:3' is no encoder; expected 'clibd-small'"),
+            (str(tmp_path / "none"), r"No such file or folder: .*none'\. Expected 'clibd-small', which comes with"),
+        ):
+            with pytest.raises((ValueError, FileNotFoundError), match=message):
+                load_models("aligned", name)
 
 
 def test_what_is_no_model(tmp_path: Path) -> None:

@@ -196,6 +196,12 @@ class TestGoingOn:
         other = alignment_task(alignment(bare, Path("o"), model=first, text_form="clibd"), Accelerator(cpu=True))
         assert other.model.config.text_form == "clibd"  # type: ignore[union-attr]
 
+    def test_a_card_says_so_if_the_specimens_are_simulated(self, first: str, bare: Path) -> None:
+        for credit, simulated in (("simulated specimens (CC0 1.0)", True), ("our photographs", False), (None, False)):
+            arguments = alignment(bare, Path("o"), model=first, data_credit=credit)
+            task = alignment_task(arguments, Accelerator(cpu=True))
+            assert task.write_card.keywords["simulated"] is simulated  # type: ignore[attr-defined]
+
     def test_two_of_its_modalities_may_go_on_alone(self, first: str, bare: Path, tmp_path: Path) -> None:
         align(bare, tmp_path / "model", model=first, modalities="image,dna", weight_decay=0.5, max_steps=2)
         before, after = (AutoModel.from_pretrained(path).state_dict() for path in (first, tmp_path / "model"))

@@ -75,6 +75,31 @@ def test_known_types_get_adapters_in_each_layer_that_is_named(kind: str) -> None
     assert not others and (kind != "barcodebert" or trained - adapters)
 
 
+def test_without_attention_the_vectors_of_the_kmers_adapt() -> None:
+    torch.manual_seed(0)
+    model = BarcodeBertForSequenceClassification(tiny_config(num_labels=5, num_hidden_layers=0)).eval()
+    with torch.inference_mode():
+        before = model(IDS).logits
+    adapted: Any = add_lora(model, r=2)
+    assert sum("lora_" in name for name, parameter in adapted.named_parameters() if parameter.requires_grad) == 2
+    torch.nn.functional.cross_entropy(adapted(IDS).logits, torch.tensor([0, 1, 2, 3])).backward()
+    with torch.inference_mode():
+        assert torch.equal(adapted(IDS).logits, before), "new adapters change nothing"
+        for parameter in adapted.parameters():
+            if parameter.grad is not None:
+                parameter -= parameter.grad
+        after = adapted(IDS).logits
+        assert not torch.allclose(after, before)
+        torch.testing.assert_close(adapted.merge_and_unload()(IDS).logits, after)
+
+
+def test_adapters_are_saved_without_asking_the_hub(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    adapted: Any = add_lora(made("barcodebert"), r=2)
+    adapted.peft_config["default"].base_model_name_or_path = "barcodebert-small"
+    save_model(tmp_path, adapted, build_tokenizer(3))
+    assert not [warning for warning in recwarn if "config" in str(warning.message)], "peft tells what it asks for"
+
+
 def test_new_adapters_change_nothing_and_are_scaled_as_asked() -> None:
     torch.manual_seed(0)
     model = made("barcodebert").eval()

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from bioscan_hf.cli import completion
 from bioscan_hf.cli.benchmark.common import (
+    AsJson,
     BatchSize,
     CacheDir,
     Data,
@@ -25,9 +26,12 @@ from bioscan_hf.cli.benchmark.common import (
     show,
     this_command,
 )
+from bioscan_hf.cli.screen import Screen
 from bioscan_hf.models.pretrained import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from bioscan_hf.evaluation.encoders.base import Encoder
     from bioscan_hf.evaluation.results import Result
 
@@ -37,7 +41,8 @@ def barcode(
         list[str],
         typer.Option(
             help="Folder or repository of a BarcodeBERT or another DNA model, a file of embeddings, kmer:6 …; may be "
-            "repeated."
+            "repeated.",
+            autocompletion=completion.models,
         ),
     ] = [DEFAULT_ENCODER],  # noqa: B006 (typer copies it)
     data: Data = "sample",
@@ -52,9 +57,27 @@ def barcode(
             "it is installed. These two take a minute on the sample, and hours on many specimens. `none` for none."
         ),
     ] = "kmer:4,kmer:6",
-    keys: Annotated[str, typer.Option(help="Split of the known specimens.")] = "train",
-    queries: Annotated[str, typer.Option(help="Split of the queries of seen species.")] = "test",
-    queries_unseen: Annotated[str, typer.Option(help="Split of the queries of unseen species.")] = "test_unseen",
+    keys: Annotated[
+        str,
+        typer.Option(
+            help="Split of the known specimens.",
+            autocompletion=completion.splits,
+        ),
+    ] = "train",
+    queries: Annotated[
+        str,
+        typer.Option(
+            help="Split of the queries of seen species.",
+            autocompletion=completion.splits,
+        ),
+    ] = "test",
+    queries_unseen: Annotated[
+        str,
+        typer.Option(
+            help="Split of the queries of unseen species.",
+            autocompletion=completion.splits,
+        ),
+    ] = "test_unseen",
     neighbours: Annotated[int, typer.Option(help="Keys that vote in the weighted k-NN.", min=1)] = 20,
     temperature: Annotated[float, typer.Option(help="Of their votes.")] = 0.02,
     linear_probe: Annotated[
@@ -79,6 +102,7 @@ def barcode(
     trust_remote_code: TrustRemoteCode = False,
     push_to_hub: PushToHub = None,
     pull_request: PullRequest = False,
+    as_json: AsJson = False,
 ) -> None:
     """Name specimens by their barcode: species in the closed world, genus of unseen species in the open world.
 
@@ -86,7 +110,10 @@ def barcode(
     beside k-mer counts, the paper's CNN and BLAST, measured in the same run, and the published numbers. On the sample
     this takes half a minute. Embeddings are kept: killed, the same command goes on where it was.
 
-    Example: bioscan benchmark barcode --model me/my-model --data bioscan-ml/BIOSCAN-5M
+    Examples:
+        # the packaged model on the embedded sample
+        bioscan benchmark barcode
+        bioscan benchmark barcode --model me/my-model --data bioscan-ml/BIOSCAN-5M
     """
     if finetune_config is not None and not finetune:
         raise typer.BadParameter("--finetune-config is for --finetune, which was not given.")
@@ -104,7 +131,7 @@ def barcode(
 
     disable_progress_bar()
     disable_progress_bars()
-    console = Console(highlight=False)
+    screen = Screen.open(as_json)
     settings = ClassificationSettings(
         keys, queries, queries_unseen, neighbours, temperature, linear_probe=linear_probe, seed=seed
     )
@@ -115,10 +142,10 @@ def barcode(
     encoders = [
         load_encoder(spec, batch_size=batch_size, device=device, trust_remote_code=trust_remote_code) for spec in specs
     ]
-    with reporting(console) as report:
+    with reporting(screen.words) as report:
         if finetune:
             for spec, encoder in zip(dict.fromkeys(model), encoders, strict=False):
-                others += _finetuned(spec, encoder, data, splits, output, finetune_config, report, console)
+                others += _finetuned(spec, encoder, data, splits, output, finetune_config, report, screen.words)
         results = run_classification(
             encoders,
             data,
@@ -132,10 +159,10 @@ def barcode(
             output=output,
             command=this_command(),
             report=report,
-            say=console.print,
+            say=screen.words.print,
         )
     tables = [main_table(settings)]
-    show(results, tables, output, console)
+    show(results, tables, output, screen)
     if push_to_hub is not None:
         by_protocol = limit is None and (keys, queries, queries_unseen) == ("train", "test", "test_unseen")
         push(
@@ -145,7 +172,7 @@ def barcode(
             push_to_hub,
             by_protocol=by_protocol,
             pull_request=pull_request,
-            console=console,
+            console=screen.answers,
         )
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from bioscan_hf.cli import completion
 from bioscan_hf.cli.benchmark.common import (
     DEFAULT_DNA,
+    AsJson,
     BatchSize,
     CacheDir,
     Data,
@@ -29,6 +30,7 @@ from bioscan_hf.cli.benchmark.common import (
     show,
     this_command,
 )
+from bioscan_hf.cli.screen import Screen
 
 
 def clustering(
@@ -37,11 +39,16 @@ def clustering(
     joint: Annotated[bool, typer.Option(help="Also cluster each pair of --image and --dna together.")] = True,
     data: Data = "sample",
     splits: Splits = None,
-    split: Annotated[str, typer.Option(help="Split, or sum, to cluster; of a file without splits all.")] = (
-        "test+test_unseen"
-    ),
+    split: Annotated[
+        str,
+        typer.Option(help="Split, or sum, to cluster; of a file without splits all.", autocompletion=completion.splits),
+    ] = "test+test_unseen",
     rank: Annotated[
-        str, typer.Option(help="As many clusters as labels of this rank; for specimens that have no species.")
+        str,
+        typer.Option(
+            help="As many clusters as labels of this rank; for specimens that have no species.",
+            autocompletion=completion.ranks,
+        ),
     ] = "species",
     output: Annotated[Path, typer.Option(help="Folder for results, page and pictures.")] = Path(
         "bioscan-benchmark-clustering"
@@ -68,15 +75,20 @@ def clustering(
     trust_remote_code: TrustRemoteCode = False,
     push_to_hub: PushToHub = None,
     pull_request: PullRequest = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Cluster embeddings without any training, and compare the clusters with the taxonomy and with BINs.
+    r"""Cluster embeddings without any training, and compare the clusters with the taxonomy and with BINs.
 
     The recipe is the paper's: UMAP to 50 dimensions, Ward's linkage, as many clusters as species; adjusted mutual
     information at each rank. All encoders of a run are asked about the same specimens: those that have whatever one of
     them needs. Needs `pip install 'bioscan-hf[clustering]'`. Embeddings are kept: killed, the same command computes
     none twice.
 
-    Example: bioscan benchmark clustering --image facebook/dino-vitb16 --dna me/my-model --data bioscan-ml/BIOSCAN-5M
+    Examples:
+        # the packaged model on the embedded sample
+        bioscan benchmark clustering
+        bioscan benchmark clustering --image facebook/dino-vitb16 \
+            --dna me/my-model --data bioscan-ml/BIOSCAN-5M
     """
     # Imported here, so that help and wrong usage need not wait for them.
     from datasets import disable_progress_bars
@@ -89,7 +101,7 @@ def clustering(
 
     disable_progress_bar()
     disable_progress_bars()
-    console = Console(highlight=False)
+    screen = Screen.open(as_json)
     settings = ClusteringSettings(
         split=split,
         rank=rank,
@@ -108,7 +120,7 @@ def clustering(
         trust_remote_code=trust_remote_code,
     )
     encoders = {DNA: of_dna, IMAGES: of_images}
-    with reporting(console) as report:
+    with reporting(screen.words) as report:
         results = run_clustering(
             encoders,
             data,
@@ -120,10 +132,10 @@ def clustering(
             output=output,
             command=this_command(),
             report=report,
-            say=console.print,
+            say=screen.words.print,
         )
     tables = main_tables(results)
-    show(results, tables, output, console)
+    show(results, tables, output, screen)
     if push_to_hub is not None:
         first = next(encoder for own in encoders.values() for encoder in own)
         by_protocol = limit is None and settings == ClusteringSettings(seeds=settings.seeds)
@@ -134,5 +146,5 @@ def clustering(
             push_to_hub,
             by_protocol=by_protocol,
             pull_request=pull_request,
-            console=console,
+            console=screen.answers,
         )

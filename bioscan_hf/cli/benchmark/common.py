@@ -6,15 +6,18 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as ScreenTable
 
+from bioscan_hf.cli import completion
+from bioscan_hf.cli.screen import Screen, bars
 from bioscan_hf.models.pretrained import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
@@ -29,7 +32,8 @@ Data = Annotated[
     str,
     typer.Option(
         help="`sample` for the embedded simulated specimens; CSV, TSV or Parquet file, or folder of images, with "
-        "labels; folder with the released archives, unpacked or converted; or repository on the Hub."
+        "labels; folder with the released archives, unpacked or converted; or repository on the Hub.",
+        autocompletion=completion.sources,
     ),
 ]
 Dna = Annotated[
@@ -37,6 +41,7 @@ Dna = Annotated[
     typer.Option(
         help="Folder or repository of a BarcodeBERT, a CLIBD or another DNA model, a file of embeddings, kmer:6 …; may "
         "be repeated.",
+        autocompletion=completion.models,
         show_default=f"{', '.join(DEFAULT_DNA)}, if there is no other model",
     ),
 ]
@@ -70,6 +75,7 @@ PushToHub = Annotated[
     str | None,
     typer.Option(metavar="REPO", help="Add the results of the first model to its repository.", show_default=False),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print results.json and nothing else; progress goes to stderr.")]
 PullRequest = Annotated[bool, typer.Option("--pull-request", help="Propose them by a pull request.")]
 
 Report = Callable[[str, int, int], None]
@@ -129,10 +135,7 @@ def reporting(console: Console) -> Iterator[Report]:
     """Show a bar for each task."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     shown = {}
-    progress = Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    )
-    with progress:
+    with bars(console, *columns, TimeRemainingColumn()) as progress:
 
         def report(task: str, done: int, total: int) -> None:
             if task not in shown:
@@ -142,28 +145,29 @@ def reporting(console: Console) -> Iterator[Report]:
         yield report
 
 
-def show(results: Sequence[Result], tables: Sequence[Table], output: Path, console: Console) -> None:
-    """Print tables, and say where all of it is."""
+def show(results: Sequence[Result], tables: Sequence[Table], output: Path, screen: Screen) -> None:
+    """Print tables, or the results as JSON, and say where all of it is."""
     from bioscan_hf.evaluation.benchmarks.pages import PUBLISHED_MARK, table_rows
 
+    screen.document([asdict(result) for result in results])
     for table in tables:
         header, rows = table_rows(results, table)
         # As narrow as can be: a word of a title below the other.
-        screen = ScreenTable(title=table.heading, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+        shown = ScreenTable(title=table.heading, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
         widest = max((len(row[0].removesuffix(PUBLISHED_MARK)) for row in rows), default=0)
-        screen.add_column(min_width=min(widest, _NAME_WIDTH))
+        shown.add_column(min_width=min(widest, _NAME_WIDTH))
         for name in header[1:]:
-            screen.add_column(name.replace(" ", "\n"), justify="right")
+            shown.add_column(name.replace(" ", "\n"), justify="right")
         for name, *cells in rows:
             is_published = name.endswith(PUBLISHED_MARK)
-            if is_published and not any(row.end_section for row in screen.rows):
-                screen.add_section()
-            screen.add_row(name.removesuffix(PUBLISHED_MARK), *cells, style="dim" if is_published else None)
+            if is_published and not any(row.end_section for row in shown.rows):
+                shown.add_section()
+            shown.add_row(name.removesuffix(PUBLISHED_MARK), *cells, style="dim" if is_published else None)
         if rows:
-            console.print(screen)
+            screen.answers.print(shown)
     if any(table.published for table in tables):
-        console.print("The last rows are published numbers, for BIOSCAN-5M's own splits.")
-    console.print(f"Written to {output}/: README.md with all tables and pictures, results.json")
+        screen.answers.print("The last rows are published numbers, for BIOSCAN-5M's own splits.")
+    screen.words.print(f"Written to {output}/: README.md with all tables and pictures, results.json")
 
 
 def push(

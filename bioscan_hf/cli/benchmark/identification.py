@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from bioscan_hf.cli.benchmark.common import Data, Splits, reporting, show, this_command
+from bioscan_hf.cli import completion
+from bioscan_hf.cli.benchmark.common import AsJson, Data, Splits, reporting, show, this_command
+from bioscan_hf.cli.screen import Screen
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from bioscan_hf.identification.benchmark_tables import Bar
 
 
@@ -29,9 +32,27 @@ def identification(
     ] = "blast,vsearch,kmer:4",
     threads: Annotated[int, typer.Option(help="Threads of each program.", min=1)] = 2,
     max_error: Annotated[float, typer.Option(help="Error that safe names may have.", min=0, max=1)] = 0.01,
-    keys: Annotated[str, typer.Option(help="Split of the known specimens.")] = "train",
-    queries: Annotated[str, typer.Option(help="Split of the queries of seen species.")] = "test",
-    queries_unseen: Annotated[str, typer.Option(help="Split of the queries of unseen species.")] = "test_unseen",
+    keys: Annotated[
+        str,
+        typer.Option(
+            help="Split of the known specimens.",
+            autocompletion=completion.splits,
+        ),
+    ] = "train",
+    queries: Annotated[
+        str,
+        typer.Option(
+            help="Split of the queries of seen species.",
+            autocompletion=completion.splits,
+        ),
+    ] = "test",
+    queries_unseen: Annotated[
+        str,
+        typer.Option(
+            help="Split of the queries of unseen species.",
+            autocompletion=completion.splits,
+        ),
+    ] = "test_unseen",
     calibration: Annotated[
         str, typer.Option(help="Splits that confidence and novelty are learnt from.")
     ] = "val+val_unseen+other_heldout",
@@ -40,6 +61,7 @@ def identification(
         typer.Option(help="Ask so many queries of each split, drawn at random.", min=1, show_default="all"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of --limit.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Identify barcodes by `bioscan identify`, BLAST, vsearch and k-mer counts, all in one run.
 
@@ -47,7 +69,8 @@ def identification(
     memory; calibration, safe names and novelty. BLAST takes most of the time: ten minutes for 6,000 queries and 11,000
     keys on two cores.
 
-    Example: bioscan benchmark identification --data my_table.csv --limit 500
+    Examples:
+        bioscan benchmark identification --data my_table.csv --limit 500
     """
     # Imported here, so that help and wrong usage need not wait for them.
     from datasets import disable_progress_bars
@@ -58,11 +81,11 @@ def identification(
     from bioscan_hf.identification.benchmark_tables import bars, tables
 
     disable_progress_bars()
-    console = Console(highlight=False)
+    screen = Screen.open(as_json)
     wanted = [name for word in baselines.split(",") if (name := word.strip()) not in ("", "none")]
     settings = Settings(keys, queries, queries_unseen, calibration, threads, max_error, limit, seed)
     programs = make_baselines(wanted)
-    with reporting(console) as report:
+    with reporting(screen.words) as report:
         results = run_identification(
             data,
             settings,
@@ -72,10 +95,10 @@ def identification(
             output=output,
             command=this_command(),
             report=report,
-            say=console.print,
+            say=screen.words.print,
         )
-    _show_bars(bars(results, max_error=max_error), console)
-    show(results, tables(max_error), output, console)
+    _show_bars(bars(results, max_error=max_error), screen.answers)
+    show(results, tables(max_error), output, screen)
 
 
 def _show_bars(found: list[Bar], console: Console) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from bioscan_hf.cli import completion
 from bioscan_hf.cli.benchmark.common import (
     DEFAULT_DNA,
+    AsJson,
     BatchSize,
     CacheDir,
     Data,
@@ -29,6 +30,7 @@ from bioscan_hf.cli.benchmark.common import (
     show,
     this_command,
 )
+from bioscan_hf.cli.screen import Screen
 
 # All ranks of the paper do not fit on a screen; they are on the page.
 _SHOWN_RANKS = ("genus", "species")
@@ -39,6 +41,7 @@ def retrieval(
         list[str] | None,
         typer.Option(
             help="Folder or repository of a CLIBD, which embeds images, DNA and text in one space; may be repeated.",
+            autocompletion=completion.models,
             show_default=False,
         ),
     ] = None,
@@ -57,7 +60,13 @@ def retrieval(
     output: Annotated[Path, typer.Option(help="Folder for results, page and pictures.")] = Path(
         "bioscan-benchmark-retrieval"
     ),
-    keys: Annotated[str, typer.Option(help="Splits of the known specimens.")] = "train+key_unseen",
+    keys: Annotated[
+        str,
+        typer.Option(
+            help="Splits of the known specimens.",
+            autocompletion=completion.splits,
+        ),
+    ] = "train+key_unseen",
     queries: Annotated[
         Literal["test", "val"], typer.Option(help="Split of the queries; also of those of unseen species.")
     ] = "test",
@@ -71,6 +80,7 @@ def retrieval(
     trust_remote_code: TrustRemoteCode = False,
     push_to_hub: PushToHub = None,
     pull_request: PullRequest = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find specimens of the same taxon among known ones: by image, DNA or text, within a modality and across.
 
@@ -79,7 +89,10 @@ def retrieval(
     and the harmonic mean. Models of one modality find within it. Embeddings are kept: killed, the same command
     computes none twice.
 
-    Example: bioscan benchmark retrieval --model me/my-clibd --data bioscan-ml/BIOSCAN-5M
+    Examples:
+        # the packaged model of barcodes on the embedded sample
+        bioscan benchmark retrieval
+        bioscan benchmark retrieval --model me/my-clibd --data bioscan-ml/BIOSCAN-5M
     """
     # Imported here, so that help and wrong usage need not wait for them.
     from datasets import disable_progress_bars
@@ -93,7 +106,7 @@ def retrieval(
 
     disable_progress_bar()
     disable_progress_bars()
-    console = Console(highlight=False)
+    screen = Screen.open(as_json)
     names = None if pairs is None else tuple(name for word in pairs.split(",") if (name := word.strip()))
     settings = RetrievalSettings(keys, queries, names, seed)
     check_push(push_to_hub, pull_request)
@@ -112,7 +125,7 @@ def retrieval(
     )
     models += [RetrievalModel(encoder.name, {DNA: encoder}) for encoder in of_dna]
     models += [RetrievalModel(encoder.name, {IMAGE: encoder}) for encoder in of_images]
-    with reporting(console) as report:
+    with reporting(screen.words) as report:
         results = run_retrieval(
             models,
             data,
@@ -124,9 +137,9 @@ def retrieval(
             output=output,
             command=this_command(),
             report=report,
-            say=console.print,
+            say=screen.words.print,
         )
-    show(results, main_tables(results, _SHOWN_RANKS), output, console)
+    show(results, main_tables(results, _SHOWN_RANKS), output, screen)
     if push_to_hub is not None:
         by_protocol = limit is None and (settings.keys, settings.queries) == ("train+key_unseen", "test")
         push(
@@ -136,5 +149,5 @@ def retrieval(
             push_to_hub,
             by_protocol=by_protocol,
             pull_request=pull_request,
-            console=console,
+            console=screen.answers,
         )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from bioscan_hf.cli.convert.given import read_given
+from bioscan_hf.cli.screen import Json, Screen
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from bioscan_hf.models.barcodebert.convert_barcodebert import Conversion
 
 
@@ -39,6 +41,7 @@ def barcodebert(
         str | None, typer.Option(metavar="REPO", help="Push the model and its card to this repository.")
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Convert a checkpoint of BarcodeBERT to a folder that AutoModel loads, with tokenizer and card.
 
@@ -46,7 +49,10 @@ def barcodebert(
     Hub. Checkpoints are opened without running anything that is in them. FILE.json may hold, for instance,
     {"num_attention_heads": 4, "generation": 2}; the generation (1, 2, 3) is that of the reference code.
 
-    Example: bioscan convert barcodebert checkpoint_pretraining.pt my-barcodebert
+    Examples:
+        bioscan convert barcodebert checkpoint_pretraining.pt my-barcodebert
+        # what is published on the Hub
+        bioscan convert barcodebert bioscan-ml/BarcodeBERT my-barcodebert
     """
     if private and push_to_hub is None:
         raise typer.BadParameter("--private is for --push-to-hub REPO, which was not given.")
@@ -63,22 +69,34 @@ def barcodebert(
     if push_to_hub is not None:
         check_can_push(push_to_hub)
     conversion = convert_to_folder(find_source(source), folder, given=given, model_id=push_to_hub or ".")
-    console = Console(highlight=False)
-    _show(conversion, console)
-    console.print(f"Written to {folder}/")
-    if push_to_hub is not None:
-        console.print(f"Pushed: {push_folder(folder, push_to_hub, private=private)}")
+    screen = Screen.open(as_json)
+    _show(conversion, screen.words)
+    screen.words.print(f"Written to {folder}/")
+    address = None if push_to_hub is None else push_folder(folder, push_to_hub, private=private)
+    if address is not None:
+        screen.answers.print(f"Pushed: {address}")
+    screen.document({"folder": folder, **_document(conversion), "pushed": address})
 
 
-def _show(conversion: Conversion, console: Console) -> None:
+def _document(conversion: Conversion) -> dict[str, Any]:
+    return {
+        "model": type(conversion.model).__name__,
+        "parameters": conversion.model.num_parameters(),
+        "layout": conversion.layout,
+        "assumed": list(conversion.found.assumed),
+        "left_out": list(conversion.left_out),
+    }
+
+
+def _show(conversion: Conversion, words: Console) -> None:
     model, found = conversion.model, conversion.found
-    console.print(f"Found: {conversion.layout}, generation {found.generation} of the reference code")
+    words.print(f"Found: {conversion.layout}, generation {found.generation} of the reference code")
     given = [
         name for name, origin in found.sources.items() if origin == "--config" and name not in (*_SHOWN, "id2label")
     ]
     fields = ", ".join(f"{name} {found.fields[name]}" for name in (*_SHOWN, *given))
-    console.print(f"{type(model).__name__}, {model.num_parameters():,} parameters: {fields}")
+    words.print(f"{type(model).__name__}, {model.num_parameters():,} parameters: {fields}")
     for line in found.assumed:
-        console.print(f"Assumed: {line}")
+        words.print(f"Assumed: {line}")
     for line in conversion.left_out:
-        console.print(f"Left out: {line}")
+        words.print(f"Left out: {line}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from bioscan_hf.cli.convert.given import read_given
+from bioscan_hf.cli.screen import Json, Screen
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from bioscan_hf.models.clibd.convert_clibd import ClibdConversion
 
 
@@ -43,6 +45,7 @@ def clibd(
         str | None, typer.Option(metavar="REPO", help="Push the model and its card to this repository.")
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Convert a checkpoint of CLIBD to a folder that AutoModel and AutoProcessor load, with a card.
 
@@ -51,8 +54,10 @@ def clibd(
     {"dna_pooling": "mean", "vision_config": {"num_attention_heads": 12}}; the pooling is that of the published
     checkpoints if none is given (head_softmax_mean), else head_mean, mean or cls.
 
-    Example: bioscan convert clibd bioscan-ml/clibd:ckpt/bioscan_clip/ver_1_0/bioscan_5m/image_dna_text_4gpu/best.pth
-    my-clibd
+    Examples:
+        bioscan convert clibd best.pth my-clibd
+        # a file in a repository on the Hub
+        bioscan convert clibd me/checkpoints:image_dna_text/best.pth my-clibd
     """
     if private and push_to_hub is None:
         raise typer.BadParameter("--private is for --push-to-hub REPO, which was not given.")
@@ -77,23 +82,35 @@ def clibd(
         adapter=adapter,
         model_id=push_to_hub or ".",
     )
-    console = Console(highlight=False)
-    _show(conversion, console)
-    console.print(f"Written to {folder}/")
-    if push_to_hub is not None:
-        console.print(f"Pushed: {push_folder(folder, push_to_hub, private=private)}")
+    screen = Screen.open(as_json)
+    _show(conversion, screen.words)
+    screen.words.print(f"Written to {folder}/")
+    address = None if push_to_hub is None else push_folder(folder, push_to_hub, private=private)
+    if address is not None:
+        screen.answers.print(f"Pushed: {address}")
+    screen.document({"folder": folder, **_document(conversion), "pushed": address})
 
 
-def _show(conversion: ClibdConversion, console: Console) -> None:
+def _document(conversion: ClibdConversion) -> dict[str, Any]:
+    return {
+        "model": type(conversion.model).__name__,
+        "parameters": conversion.model.num_parameters(),
+        "layout": conversion.layout,
+        "assumed": list(conversion.found.assumed),
+        "left_out": list(conversion.left_out),
+    }
+
+
+def _show(conversion: ClibdConversion, words: Console) -> None:
     from bioscan_hf.hub.clibd_conversion import towers_in_words
 
     config = conversion.model.config
-    console.print(f"Found: CLIBD, {' + '.join(config.modalities)}, {conversion.layout}")
-    console.print(f"ClibdModel, {conversion.model.num_parameters():,} parameters, {config.projection_dim} dimensions")
-    for name, words in towers_in_words(config).items():
+    words.print(f"Found: CLIBD, {' + '.join(config.modalities)}, {conversion.layout}")
+    words.print(f"ClibdModel, {conversion.model.num_parameters():,} parameters, {config.projection_dim} dimensions")
+    for name, tower in towers_in_words(config).items():
         pooling = f"; pooling {config.dna_pooling}" if name == "dna" else ""
-        console.print(f"Tower for {name}: {words}{pooling}")
+        words.print(f"Tower for {name}: {tower}{pooling}")
     for line in conversion.found.assumed:
-        console.print(f"Assumed: {line}")
+        words.print(f"Assumed: {line}")
     for line in conversion.left_out:
-        console.print(f"Left out: {line}")
+        words.print(f"Left out: {line}")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bioscan_hf.cli.screen import Json, Screen
+
 
 def onnx(
     model: Annotated[
@@ -16,6 +18,7 @@ def onnx(
         Path, typer.Argument(metavar="FILE.onnx", help="File to write; replaced if it is there.", show_default=False)
     ],
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.", show_default="main")] = None,
+    as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Export the encoder of a BarcodeBERT as one ONNX file.
 
@@ -23,7 +26,8 @@ def onnx(
     file's metadata tell how barcodes become ids. It is written if onnxruntime computes the same from it as torch from
     the model. Needs the extra `onnx`.
 
-    Example: bioscan convert onnx my-barcodebert barcodebert.onnx
+    Examples:
+        bioscan convert onnx my-barcodebert barcodebert.onnx
     """
     if file.suffix != ".onnx":
         raise typer.BadParameter(f"'{file}' must end with .onnx.")
@@ -39,5 +43,8 @@ def onnx(
     if not isinstance(encoder, BarcodeBertEncoder):
         raise ValueError(f"'{model}' is no BarcodeBERT; other models are exported by optimum.")
     export_onnx(encoder.model, file)
-    size = file.stat().st_size / 2**20
-    typer.echo(f"Written to {file} ({size:,.1f} MiB); its outputs are the model's within {TOLERANCE:.0e}.")
+    screen, size = Screen.open(as_json), file.stat().st_size
+    screen.document({"file": file, "bytes": size, "tolerance": TOLERANCE})
+    screen.words.print(
+        f"Written to {file} ({size / 2**20:,.1f} MiB); its outputs are the model's within {TOLERANCE:.0e}."
+    )

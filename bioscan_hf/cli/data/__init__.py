@@ -1,21 +1,22 @@
 """`bioscan data`: the dataset on a user's disk and on the Hub."""
 
-import typer
-
 from bioscan_hf.cli.data.convert import convert
 from bioscan_hf.cli.data.info import info
 from bioscan_hf.cli.data.push import push
 from bioscan_hf.cli.data.stats import stats
 from bioscan_hf.cli.data.verify import verify
+from bioscan_hf.cli.help import Program
 
-data = typer.Typer(help="Show, check, convert and publish BIOSCAN-5M.")
+data = Program(
+    help="""Show, check, convert and publish BIOSCAN-5M.
 
-
-@data.callback(invoke_without_command=True)
-def show_help(context: typer.Context) -> None:
-    """Show the help where no command is given."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+    Examples:
+        # what there is, and how much of it
+        bioscan data info
+        # what a folder holds
+        bioscan data info bioscan5m
+    """
+)
 
 
 for command in (info, stats, verify, convert, push):

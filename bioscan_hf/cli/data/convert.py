@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
 from bioscan_hf.cli.data.verify import reporting, show_checks
+from bioscan_hf.cli.screen import Screen
 
 
 def convert(
@@ -40,6 +40,7 @@ def convert(
     environment: Annotated[
         str | None, typer.Option(help="Slurm: command that makes Python and this package available in a job.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json and nothing else.")] = False,
 ) -> None:
     """Convert the released archives to Parquet files, with the card of the dataset.
 
@@ -47,7 +48,10 @@ def convert(
     where it was; more images can be added later. report.json, which comes last, lists checksums, counts, what was left
     out and what was verified.
 
-    Example: bioscan data convert bioscan5m bioscan5m-parquet --num-proc 4
+    Examples:
+        bioscan data convert bioscan5m bioscan5m-parquet --num-proc 4
+        # the metadata first; without the option it goes on with the images
+        bioscan data convert bioscan5m bioscan5m-parquet --metadata-only
     """
     if metadata_only and package:
         raise typer.BadParameter("--metadata-only and --package contradict each other; give one of them.")
@@ -56,8 +60,8 @@ def convert(
         raise typer.BadParameter("--executor slurm needs --partition and --time.")
     if executor != "slurm" and any(slurm.values()):
         raise typer.BadParameter("--partition, --time and --environment are for --executor slurm.")
-    console = Console(highlight=False)
-    with reporting(console) as report:
+    screen = Screen.open(as_json)
+    with reporting(screen.words) as report:
         common: dict[str, Any] = {
             "packages": [] if metadata_only else package,
             "on_error": on_error,
@@ -74,24 +78,26 @@ def convert(
             options = {"workers": num_proc or -1, **{name: value for name, value in slurm.items() if value}}
             submitted = convert_on_cluster(source, folder, executor=executor, options=options, **common)
             if submitted is None:
-                console.print(f"Jobs are submitted; their logs are in {folder}/.logs/.")
-                console.print("When report.json is there, the same command without --executor writes the card.")
+                screen.document({"folder": folder, "submitted": True})
+                screen.words.print(f"Jobs are submitted; their logs are in {folder}/.logs/.")
+                screen.words.print("When report.json is there, the same command without --executor writes the card.")
                 return
             result = submitted
-    _finish(folder, result, console)
+    _finish(folder, result, screen)
 
 
-def _finish(folder: Path, result: dict[str, Any], console: Console) -> None:
+def _finish(folder: Path, result: dict[str, Any], screen: Screen) -> None:
     from bioscan_hf.data.metadata_checks import Check
     from bioscan_hf.hub.dataset_cards import save_dataset_card
 
     save_dataset_card(folder)
+    screen.document(result)
     for family, splits in result["rows"].items():
-        console.print(f"{family}: {sum(splits.values()):,} specimens in {', '.join(splits)}")
+        screen.words.print(f"{family}: {sum(splits.values()):,} specimens in {', '.join(splits)}")
     if skipped := result["skipped"]:
         first = skipped[0]
-        console.print(
+        screen.words.print(
             f"{len(skipped):,} left out, see report.json; the first is {first['processid']}: {first['reason']}"
         )
-    console.print(f"Written to {folder}/")
-    show_checks([Check(**check) for check in result["checks"]], console)
+    screen.words.print(f"Written to {folder}/")
+    show_checks([Check(**check) for check in result["checks"]], screen.answers)

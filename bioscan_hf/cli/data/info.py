@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from bioscan_hf.cli.screen import Json, Screen
 
 if TYPE_CHECKING:
     from bioscan_hf.data.statistics import Statistics
@@ -20,39 +23,48 @@ def info(
             help="Folder with the released archives, with what they unpack to, or converted.", show_default=False
         ),
     ] = None,
+    as_json: Annotated[bool, Json] = False,
 ) -> None:
     """List the configurations of BIOSCAN-5M, or show what a folder holds.
 
-    Example: bioscan data info bioscan5m
+    Examples:
+        bioscan data info
+        bioscan data info bioscan5m
     """
-    console = Console(highlight=False)
+    screen = Screen.open(as_json)
     if root is None:
-        _show_configurations(console)
+        _show_configurations(screen)
         return
     # Imported here, so that help and the list of configurations need not wait for them.
     from bioscan_hf.cli.data.stats import count, load_root
     from bioscan_hf.data.release import PUBLISHED
 
     specimens, source = load_root(root)
-    console.print(f"Metadata: {source}")
-    console.print(f"Images: {', '.join(_images(root)) or 'none'}")
-    _show(count(specimens, console, published=PUBLISHED), console)
+    images = _images(root)
+    screen.answers.print(f"Metadata: {source}")
+    screen.answers.print(f"Images: {', '.join(images) or 'none'}")
+    statistics = count(specimens, screen.words, published=PUBLISHED)
+    screen.document({"source": source, "images": images, **asdict(statistics)})
+    _show(statistics, screen.answers)
 
 
-def _show_configurations(console: Console) -> None:
+def _show_configurations(screen: Screen) -> None:
     from bioscan_hf.data.features import SPLIT_NAMES, published_name
     from bioscan_hf.data.release import CONFIGURATIONS, METADATA_ARCHIVE, PACKAGES, PUBLISHED, REPOSITORY
 
+    console, found = screen.answers, []
     table = _table("configuration", "specimens", "splits", "images", numbers=(1,))
     for configuration in CONFIGURATIONS.values():
         specimens = sum(PUBLISHED[split].specimens for split in configuration.splits)
-        splits = ", ".join(published_name(split) for split in configuration.splits)
+        names = [published_name(split) for split in configuration.splits]
+        found.append({"configuration": configuration.name, "specimens": specimens, "splits": names})
         table.add_row(
             configuration.name,
             f"{specimens:,}",
-            f"all {len(SPLIT_NAMES)}" if configuration.splits == SPLIT_NAMES else splits,
+            f"all {len(SPLIT_NAMES)}" if configuration.splits == SPLIT_NAMES else ", ".join(names),
             PACKAGES[configuration.package] if configuration.package else "none",
         )
+    screen.document(found)
     console.print(table)
     console.print(f"Splits: {', '.join(published_name(split) for split in SPLIT_NAMES)}.")
     console.print(f"Archives: {METADATA_ARCHIVE}, and BIOSCAN_5M_<configuration>.zip with the images.")
@@ -90,6 +102,7 @@ def _show(statistics: Statistics, console: Console) -> None:
 
 def _table(*header: str, numbers: range | tuple[int, ...]) -> Table:
     table = Table(*header)
+    table.columns[0].no_wrap = True  # names are copied
     for at in numbers:
         table.columns[at].justify = "right"
     return table

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from bioscan_hf.cli.screen import Screen, bars
 
 
 def push(
@@ -20,21 +21,23 @@ def push(
     The card (README.md) and eval.yaml are written for the repository. Interrupted, the same command goes on where it
     was: only files that the repository does not have are sent. It uses the token of `hf auth login`.
 
-    Example: bioscan data push bioscan5m-parquet me/BIOSCAN-5M
+    Examples:
+        bioscan data push bioscan5m-parquet me/BIOSCAN-5M
     """
     # Imported here, so that help and wrong usage need not wait for them.
     from huggingface_hub.utils import disable_progress_bars
 
     from bioscan_hf.hub.dataset_push import push_dataset
 
-    console = Console(highlight=False)
+    screen = Screen.open()
     disable_progress_bars()
+    screen.words.print(f"Uploading to {repo}: what it does not have.")
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+    with bars(screen.words, *columns, TimeRemainingColumn()) as progress:
         task = progress.add_task("Comparing")
 
         def report(name: str, done: int, total: int) -> None:
             progress.update(task, description=name, completed=done, total=total)
 
         address = push_dataset(folder, repo, private=private, report=report)
-    console.print(f"Pushed: {address}")
+    screen.answers.print(f"Pushed: {address}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from bioscan_hf.cli.screen import Screen, bars
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -31,13 +34,17 @@ def stats(
     output: Annotated[Path, typer.Option(help="Folder for the page, the pictures and the figures.")] = Path(
         "bioscan-statistics"
     ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print statistics.json and nothing else.")] = False,
 ) -> None:
     """Count what a dataset holds and show it as a page with pictures.
 
     Writes index.html, which needs no other file, statistics.json with all figures, and the pictures as PNG: the
     taxonomy, the collection sites, the lengths of the barcodes, the sizes of the categories.
 
-    Example: bioscan data stats --root bioscan5m --output statistics
+    Examples:
+        # the embedded sample
+        bioscan data stats
+        bioscan data stats --root bioscan5m --output statistics
     """
     if root is not None and data is not None:
         raise typer.BadParameter("--root and --data are two sources; give one of them.")
@@ -47,18 +54,20 @@ def stats(
     from bioscan_hf.data.report import write_report
     from bioscan_hf.data.specimens import describe_source, load_specimens
 
-    console = Console(highlight=False)
+    screen = Screen.open(as_json)
     with staged(output) as stage:
         if root is not None:
             specimens, source = load_root(root)
-            statistics, title = count(specimens, console, published=PUBLISHED), "BIOSCAN-5M"
+            statistics, title = count(specimens, screen.words, published=PUBLISHED), "BIOSCAN-5M"
         else:
-            statistics = count(load_specimens(data), console)
+            statistics = count(load_specimens(data), screen.words)
             name, revision = describe_source(data)
             source, title = f"{name}, revision {revision}", "Embedded sample" if data is None else name
         names = write_report(statistics, stage, title=title, source=source)
-    console.print(f"{statistics.specimens:,} specimens: {source}")
-    console.print(f"Written to {output}/: {', '.join(names)}")
+    if as_json:
+        screen.document(json.loads((output / "statistics.json").read_text(encoding="utf-8")))
+    screen.words.print(f"{statistics.specimens:,} specimens: {source}")
+    screen.words.print(f"Written to {output}/: {', '.join(names)}")
 
 
 def load_root(root: Path) -> tuple[Dataset, str]:
@@ -84,6 +93,6 @@ def count(specimens: Dataset, console: Console, *, published: Mapping[str, Publi
     from bioscan_hf.data.statistics import compute_statistics
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    with bars(console, *columns, TimeRemainingColumn()) as progress:
         task = progress.add_task("Counting", total=len(specimens))
         return compute_statistics(specimens, published=published, report=lambda rows: progress.advance(task, rows))

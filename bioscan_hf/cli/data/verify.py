@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from bioscan_hf.cli.screen import Json, Screen, bars
 
 if TYPE_CHECKING:
     from bioscan_hf.data.metadata_checks import Check
@@ -26,6 +29,7 @@ def verify(
             show_default=False,
         ),
     ],
+    as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Check a release, or what it was converted to.
 
@@ -33,22 +37,25 @@ def verify(
     splits share barcodes, species are in the splits where they belong, and every specimen has its image. Ends with
     exit code 1 if a check failed.
 
-    Example: bioscan data verify bioscan5m
+    Examples:
+        bioscan data verify bioscan5m
+        bioscan data verify bioscan5m-parquet --json
     """
     # Imported here, so that help and wrong usage need not wait for them.
     from bioscan_hf.data.verification import verify as verify_path
 
-    console = Console(highlight=False)
-    with reporting(console) as report:
+    screen = Screen.open(as_json)
+    with reporting(screen.words) as report:
         checks = verify_path(path, report=report)
-    show_checks(checks, console)
+    screen.document([{"check": check.name, "outcome": check.outcome, "found": check.detail} for check in checks])
+    show_checks(checks, screen.answers)
 
 
 @contextmanager
 def reporting(console: Console) -> Iterator[Callable[[str, int, int | None], None]]:
     """Show what is reported as one progress bar per task."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(show_speed=True), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    with bars(console, *columns, TimeRemainingColumn()) as progress:
         tasks = {}
 
         def report(task: str, done: int, total: int | None) -> None:
@@ -67,7 +74,7 @@ def show_checks(checks: Sequence[Check], console: Console) -> None:
     """
     table = Table("check", "outcome", "found")
     for check in checks:
-        table.add_row(check.name, f"[{COLOURS[check.outcome]}]{check.outcome}[/]", check.detail)
+        table.add_row(check.name, Text(check.outcome, COLOURS[check.outcome]), check.detail)
     console.print(table)
     if failed := [check.name for check in checks if check.passed is False]:
         raise ValueError(f"{len(failed)} of {len(checks)} checks failed: {'; '.join(failed)}.")

@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from bioscan_hf.cli import completion
 from bioscan_hf.cli.library.common import Source, Splits, load, reporting, show
+from bioscan_hf.cli.screen import Screen
 
 
 def add(
     library: Annotated[Path, typer.Argument(help="Folder of the library.", show_default=False)],
     source: Source,
-    split: Annotated[str | None, typer.Option(help="Splits of the specimens to add.", show_default="all")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Splits of the specimens to add.", autocompletion=completion.splits, show_default="all"),
+    ] = None,
     splits: Splits = None,
     on_error: Annotated[
         Literal["raise", "skip"], typer.Option(help="Stop at a bad record, or leave it out with a warning.")
@@ -26,7 +30,8 @@ def add(
     They are compared as the others are, and probabilities stay as they were fitted: build the library again when it has
     grown much.
 
-    Example: bioscan library add my-library new_specimens.csv
+    Examples:
+        bioscan library add my-library new_specimens.csv
     """
     # Imported here, so that help and wrong usage need not wait for them.
     from transformers.utils.logging import disable_progress_bar
@@ -35,11 +40,11 @@ def add(
     from bioscan_hf.identification.library_files import read_manifest
 
     disable_progress_bar()
-    console = Console(highlight=False)
+    words = Screen.open().words
     manifest = read_manifest(library)
-    with reporting(console) as report:
+    with reporting(words) as report:
         old = Library.load(library, device=device)
         specimens = load(source, split=split, splits=splits, image=old.images is not None, on_error=on_error)
         new = old.add(specimens, report=report)
         new.save(library, dtype=manifest["dtype"], cells="cells.faiss" in manifest["files"])
-    show(library, read_manifest(library), console)
+    show(library, read_manifest(library), words)

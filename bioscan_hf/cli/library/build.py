@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from bioscan_hf.cli.benchmark.common import this_command
 from bioscan_hf.cli.library.common import Source, Splits, load, reporting, show
+from bioscan_hf.cli.screen import Screen
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,10 +25,18 @@ def build(
     model: Annotated[
         str,
         typer.Option(
-            help="By what specimens are compared: `aligned`, the letters of barcodes, weighed as the library's labels "
-            "teach; folder or repository of a CLIBD, to identify images, too; or of a BarcodeBERT or another DNA model."
+            help="By what barcodes are compared: `aligned`, their letters, weighed as the library's labels teach; or "
+            "folder or repository of a BarcodeBERT or another DNA model. That of a CLIBD: as --image-model."
         ),
     ] = "aligned",
+    image_model: Annotated[
+        str | None,
+        typer.Option(
+            help="CLIBD by which images are compared: folder or repository, or `clibd-small`, which comes with the "
+            "package and knows simulated specimens only.",
+            show_default="none: images are not identified",
+        ),
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(help="Splits of the reference specimens.", show_default="train, if there are splits; else all"),
@@ -59,7 +67,10 @@ def build(
     those of the splits `val`, `val_unseen` and `other_heldout`, or from a part that it holds out first. The folder
     holds safetensors and Parquet only.
 
-    Example: bioscan library build my_reference.csv --output my-library
+    Examples:
+        bioscan library build my_reference.csv --output my-library
+        # the embedded sample, barcodes and photographs
+        bioscan library build sample --image-model clibd-small --output my-library
     """
     # Imported here, so that help and wrong usage need not wait for them.
     from transformers.utils.logging import disable_progress_bar
@@ -67,17 +78,17 @@ def build(
     from bioscan_hf.data.anywhere import describe_anywhere, is_own, load_anywhere
     from bioscan_hf.identification.library import Library
     from bioscan_hf.identification.library_files import check_replaceable, read_manifest
-    from bioscan_hf.identification.models import load_model
+    from bioscan_hf.identification.models import load_models
     from bioscan_hf.identification.search import load_faiss
 
     disable_progress_bar()
-    console = Console(highlight=False)
+    words = Screen.open().words
     check_replaceable(output)
     if cells:
         load_faiss()  # an error now, rather than after the work
-    loaded = load_model(model, device=device)
-    image = loaded.towers is not None
-    with reporting(console) as report:
+    models = load_models(model, image_model, device=device)
+    image = models.images is not None
+    with reporting(words) as report:
         divided = not is_own(source) or any(load_anywhere(source, ["split"], splits=splits, on_error=on_error)["split"])
         split = split or ("train" if divided else None)
         specimens = load(source, split=split, splits=splits, image=image, on_error=on_error)
@@ -86,11 +97,18 @@ def build(
             held_out = _others(source, calibration, split, splits, image=image, on_error=on_error)
         name, revision = describe_anywhere(source, splits)
         info = {"source": name, "revision": revision, "split": split, "command": this_command()}
-        library = Library.build(specimens, calibration=held_out, model=loaded, info=info, report=report)
+        library = Library.build(
+            specimens,
+            calibration=held_out,
+            model=models.barcodes,
+            image_model=models.images,
+            info=info,
+            report=report,
+        )
         report("writing", 0, 1)
         library.save(output, dtype=dtype, cells=cells)
-    show(output, read_manifest(output), console)
-    console.print(f"\nWritten to {output}/. Now: bioscan identify QUERIES --library {output}", markup=False)
+    show(output, read_manifest(output), words)
+    words.print(f"\nWritten to {output}/. Now: bioscan identify QUERIES --library {output}")
 
 
 def _others(

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from bioscan_hf.cli import completion
+from bioscan_hf.cli.screen import bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +26,7 @@ Source = Annotated[
         metavar="INPUT",
         help="`sample` for the embedded simulated specimens; FASTA, CSV, TSV or Parquet file; folder of images with a "
         "table; folder with the released archives, unpacked or converted; or repository on the Hub.",
+        autocompletion=completion.sources,
         show_default=False,
     ),
 ]
@@ -46,7 +50,7 @@ def load(source: str, *, split: str | None, splits: Path | None, image: bool, on
 def reporting(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """Show a bar: what is done at the moment, and how much of it."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with bars(console, *columns) as progress:
         task = progress.add_task("Reading specimens", total=None)
 
         def report(name: str, done: int, total: int) -> None:
@@ -62,4 +66,4 @@ def show(folder: Path, manifest: dict[str, Any], console: Console) -> None:
     pairs = describe_library(folder, manifest)
     width = max(len(name) for name, _ in pairs)
     for name, text in pairs:
-        console.print(f"[bold]{name:<{width}}[/]  {escape(text)}")
+        console.print(Text.assemble((f"{name:<{width}}", "bold"), "  ", text))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from bioscan_hf.cli.library.common import show
+from bioscan_hf.cli.screen import Screen
 
 
 def info(
@@ -18,15 +18,14 @@ def info(
 ) -> None:
     """Show what a library was made of, and with.
 
-    Example: bioscan library info my-library
+    Examples:
+        bioscan library info my-library
+        bioscan library info me/my-library --json
     """
-    import json
-
     from bioscan_hf.identification.library_files import find_library, read_manifest
 
     folder = find_library(library)
     manifest = read_manifest(folder)
-    if as_json:
-        typer.echo(json.dumps(manifest, ensure_ascii=False))
-    else:
-        show(folder, manifest, Console(highlight=False))
+    screen = Screen.open(as_json)
+    screen.document(manifest)
+    show(folder, manifest, screen.answers)

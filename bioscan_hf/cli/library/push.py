@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from bioscan_hf.cli.screen import Screen
 
 
 def push(
@@ -16,7 +17,8 @@ def push(
 ) -> None:
     """Publish a library with a card, so that `bioscan identify --library REPO` finds it. Needs `hf auth login`.
 
-    Example: bioscan library push my-library me/my-library
+    Examples:
+        bioscan library push my-library me/my-library
     """
     # Imported here, so that help and wrong usage need not wait for them.
     from huggingface_hub.utils import disable_progress_bars
@@ -24,7 +26,7 @@ def push(
     from bioscan_hf.hub.library_push import push_library
 
     disable_progress_bars()
-    console = Console(highlight=False)
-    with console.status("Pushing"):
-        address = push_library(library, repo, private=private)
-    console.print(f"Pushed: {address}")
+    screen = Screen.open()
+    screen.words.print("Pushing")
+    address = push_library(library, repo, private=private)
+    screen.answers.print(f"Pushed: {address}")

@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from bioscan_hf.data.anywhere import load_anywhere
+from bioscan_hf.data.anywhere import is_own, load_anywhere
 from bioscan_hf.data.barcodes import barcode_hashes
 from bioscan_hf.data.metadata import OnError
 from bioscan_hf.data.records import BadRecord
 from bioscan_hf.data.whole_files import whole_file
 from bioscan_hf.evaluation.bulk.plan import Plan
+from bioscan_hf.models.pretrained import SMALL_CLIBD
 from bioscan_hf.tokenization.letters import IUPAC_LETTERS, MAX_LETTERS, why_no_barcode
 
 _COLUMNS = ["processid", "dna_barcode"]
@@ -47,10 +48,16 @@ def load_barcodes(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a record is bad, or there is nothing of the split.
+        ValueError: If a record is bad, there is nothing of the split, or there are only images.
         OSError: If the Hub does not answer.
     """
-    return load_anywhere(source, _COLUMNS, split=split, on_error=on_error, skipped=skipped)
+    specimens = load_anywhere(source, _COLUMNS, split=split, on_error=on_error, skipped=skipped)
+    if is_own(source) and Path(source).expanduser().is_dir() and not any(specimens["dna_barcode"]):
+        raise ValueError(
+            f"The folder '{source}' has images and no barcodes, and only barcodes are embedded here. Embed images in "
+            f"Python: `bioscan_hf.load_image_encoder('{SMALL_CLIBD}').embed(bioscan_hf.load_specimens('{source}'))`."
+        )
+    return specimens
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class BarcodeBertEncoder(ModelEncoder):
                 f"Expected a BarcodeBERT; got a model of the type {config.model_type!r}. Other DNA models are for "
                 "`load_encoder`, or `HubEncoder(model, tokenizer)`."
             )
-        encoder: PreTrainedModel = model.base_model  # type: ignore[assignment]
+        encoder: PreTrainedModel = model.base_model
         super().__init__(encoder, **options)
         self._tokens = KmerEncoder.from_config(config)
         self.dimension = config.hidden_size

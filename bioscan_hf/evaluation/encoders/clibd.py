@@ -20,11 +20,11 @@ from bioscan_hf.evaluation.encoders.model_files import ModelFiles, find_model, l
 from bioscan_hf.models.clibd.configuration_clibd import ClibdConfig
 from bioscan_hf.models.clibd.modeling_clibd import ClibdModel
 from bioscan_hf.models.clibd.processing_clibd import ClibdProcessor
-from bioscan_hf.models.pretrained import find_packaged
+from bioscan_hf.models.pretrained import SMALL_CLIBD, find_packaged
 from bioscan_hf.tokenization.kmer import KmerEncoder
 from bioscan_hf.tokenization.taxonomy import RANKS_OF_FORM, taxonomy_texts
 
-_EXPECTED = "the folder or Hub repository of a CLIBD, such as `bioscan align` writes"
+_EXPECTED = f"'{SMALL_CLIBD}', which comes with the package, or the folder or Hub repository of a CLIBD"
 
 
 class ClibdBarcodeEncoder(ModelEncoder):
@@ -85,7 +85,7 @@ class ClibdTextEncoder:
             name: How tables and cards call it; by default where the model was loaded from, or its type.
             revision: Digest or commit of its weights.
         """
-        self.model = model.to(device or model.device)  # type: ignore[arg-type]
+        self.model = model.to(device or model.device)
         self.tokenizer = tokenizer
         self.dimension = model.config.projection_dim
         self.batch_size = batch_size or (64 if self.model.device.type == "cpu" else 1024)
@@ -216,7 +216,7 @@ def load_clibd(
     """Load a CLIBD as encoders.
 
     Args:
-        spec: Folder or Hub repository.
+        spec: Folder, Hub repository, or `clibd-small`, which comes with the package.
         batch_size: Specimens in a forward pass.
         device: Where to compute; by default a GPU if there is one.
         revision: Branch, tag or commit on the Hub.

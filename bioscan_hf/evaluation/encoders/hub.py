@@ -78,7 +78,7 @@ def _check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
             "The tokenizer has no padding token; set one, such as `tokenizer.pad_token = tokenizer.unk_token`, and "
             "give both to `HubEncoder(model, tokenizer)`. Padding does not count in the embedding."
         )
-    rows: int = model.get_input_embeddings().num_embeddings  # type: ignore[assignment]
+    rows: int = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise ValueError(
             f"The tokenizer has {len(tokenizer):,} tokens and the model {rows:,}: they do not belong together."

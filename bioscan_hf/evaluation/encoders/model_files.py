@@ -60,10 +60,12 @@ def find_model(spec: str | Path, path: Path, revision: str | None, *, expected: 
     Raises:
         FileNotFoundError: If `spec` can be a path only, and nothing is there.
         OSError: If there is no such repository, or the Hub does not answer.
-        ValueError: If it is neither, or the folder lacks weights or a configuration.
+        ValueError: If it is neither, a file, or the folder lacks weights or a configuration.
     """
     if path.is_dir():
         return _find_folder(path, expected)
+    if path.is_file():
+        raise ValueError(f"'{spec}' is a file; expected {expected}.")
     if isinstance(spec, Path) or path.suffix.lower() in EMBEDDING_ENDINGS or spec.startswith((".", "/", "~")):
         raise FileNotFoundError(f"No such file or folder: '{path}'. Expected {expected}.")
     try:

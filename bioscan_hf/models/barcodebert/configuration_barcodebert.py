@@ -57,7 +57,7 @@ class BarcodeBertConfig(BertConfig):
     kmer_size: int = 8
     max_nucleotides: int = 660
     vocabulary: Literal["acgt", "acgt_2023", "acgt_then_n", "acgnt"] = "acgt"
-    vocab_size: int | None = None  # type: ignore[assignment]
+    vocab_size: int | None = None
     cls_token_id: int | None = None
     pooling: Literal["masked_mean", "mean", "cls"] = "masked_mean"
     reading_frames: int = 1
@@ -82,7 +82,7 @@ class BarcodeBertConfig(BertConfig):
         classifier = f"BarcodeBertFor{'Taxonomic' if self.ranks else 'Sequence'}Classification"
         # Two classes are registered for one Auto class: transformers takes the one that is named here.
         if not self.architectures or self.architectures[0].endswith("Classification"):
-            self.architectures = [classifier]
+            self.architectures: list[str] | None = [classifier]
         self.auto_map = {
             "AutoConfig": "configuration_barcodebert.BarcodeBertConfig",
             "AutoModel": "modeling_barcodebert.BarcodeBertModel",

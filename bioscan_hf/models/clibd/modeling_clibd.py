@@ -320,7 +320,8 @@ class ClibdModel(ClibdPreTrainedModel):
             caption_ids: Which have the same caption.
             rank_ids: Taxa at each rank.
             return_loss: Whether to compute the loss. It is None in any case if there are fewer than two modalities, or
-                not as many of each, as when images are compared with a list of taxa.
+                not as many of each, as when images are compared with a list of taxa; and, but for training, if its
+                targets need `group_ids` and there are none.
             **kwargs: `return_dict`.
 
         Returns:
@@ -347,7 +348,8 @@ class ClibdModel(ClibdPreTrainedModel):
                 f"{', '.join(self.config.modalities)})."
             )
         loss = None
-        if return_loss and len(embeds) > 1 and len({len(own) for own in embeds.values()}) == 1:
+        comparable = self.training or self.config.loss_targets == "identity" or group_ids is not None
+        if return_loss and comparable and len(embeds) > 1 and len({len(own) for own in embeds.values()}) == 1:
             with torch.autocast(next(iter(embeds.values())).device.type, enabled=False):
                 loss = self._loss(embeds, present, group_ids, caption_ids, rank_ids)
         logits = None

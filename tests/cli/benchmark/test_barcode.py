@@ -6,7 +6,7 @@ import pytest
 from bioscan_hf.evaluation.results import Result, read_results
 from bioscan_hf.hub import results_push
 from bioscan_hf.tokenization.kmer import build_tokenizer
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.tiny import tiny_masked_lm
 from tests.training.made_runs import made_rows, write_table
 
@@ -50,7 +50,10 @@ def test_table_page_and_results(
 def test_baselines_of_other_kinds(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, *WORDS, "--baselines", "kmer:2, cnn") == 0
+    assert run(monkeypatch, *WORDS, "--baselines", "kmer:2, cnn", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == json.loads((folder / "out" / "results.json").read_text())
+    assert "24 keys; queries: 12 of seen species." in err
     assert {model for model, _ in values(folder / "out")} == {"3-mer counts", "2-mer counts", "CNN"}
     monkeypatch.setenv("PATH", str(folder))
     assert run(monkeypatch, *WORDS, "--baselines", "blast") == 1

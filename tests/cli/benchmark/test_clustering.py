@@ -1,4 +1,5 @@
 import builtins
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from PIL import Image
 
 from bioscan_hf.evaluation.results import Result, read_results
 from bioscan_hf.hub import results_push
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.training.made_runs import made_rows, write_table
 
 FAST = ["--reduction", "none"]
@@ -35,7 +36,9 @@ def test_dna_of_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert {path.suffix for path in (folder / "out").iterdir()} == {".json", ".md", ".png"}
 
 
-def test_images_and_dna_of_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_and_dna_of_a_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     photos = folder / "photos"
     photos.mkdir()
     rows = made_rows(12)
@@ -44,7 +47,9 @@ def test_images_and_dna_of_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatc
         Image.new("RGB", (40, 30), (shade, shade, int(row["processid"][1:]))).save(photos / f"{row['processid']}.png")
     write_table(photos / "metadata.csv", rows)
     words = ["--image", "pixels:2", "--dna", "kmer:2", "--data", "photos", "--split", "all", *FAST]
-    assert run(monkeypatch, "benchmark", "clustering", *words) == 0
+    assert run(monkeypatch, "benchmark", "clustering", *words, "--json") == 0
+    results = (folder / "bioscan-benchmark-clustering" / "results.json").read_text()
+    assert json.loads(capsys.readouterr().out) == json.loads(results)
     found = table(folder / "bioscan-benchmark-clustering")
     assert found["2x2 pixels", "zero-shot clustering of images, species"] == 1
     assert ("2x2 pixels + 2-mer counts", "zero-shot clustering of images + DNA, genus") in found

@@ -6,7 +6,7 @@ import pytest
 from bioscan_hf.evaluation.baselines.programs import Usage
 from bioscan_hf.evaluation.results import read_results
 from bioscan_hf.identification import benchmark_programs
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 
 WORDS = ["benchmark", "identification", "--baselines", "kmer:4", "--threads", "1", "--output", "out"]
 

@@ -5,7 +5,7 @@ import pytest
 
 from bioscan_hf.evaluation.results import Result, read_results
 from bioscan_hf.hub import results_push
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.evaluation.benchmarks.made_retrieval import aligned_model, blank_picture, made_rows, write_photos
 from tests.made_release import make_release
 from tests.tiny import tiny_clibd, tiny_clibd_processor

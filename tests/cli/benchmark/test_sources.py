@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from tests.cli.test_app import run
 
 from bioscan_hf.data.release import REPOSITORY
 from bioscan_hf.evaluation.results import read_results
 from bioscan_hf.hub.dataset_cards import save_dataset_card
+from tests.cli.test_program import run
 from tests.hub_server.fixture import LocalHub
 from tests.made_conversion import make_conversion
 from tests.made_release import make_release

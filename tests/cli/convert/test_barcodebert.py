@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.hub_server.fixture import LocalHub
 from tests.made_checkpoints import HEADS, save_bare, save_training, stock
 
@@ -50,8 +50,12 @@ def test_left_out_tensors_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = save_training(tmp_path / "c.pt", STOCK.maelm)
-    assert run(monkeypatch, "convert", "barcodebert", str(path), str(tmp_path / "out")) == 0
-    assert "Left out: the decoder, which BarcodeMAE drops after pretraining" in capsys.readouterr().out
+    assert run(monkeypatch, "convert", "barcodebert", str(path), str(tmp_path / "out"), "--json") == 0
+    out, err = capsys.readouterr()
+    assert "Left out: the decoder, which BarcodeMAE drops after pretraining" in err
+    found = json.loads(out)
+    assert found["folder"] == str(tmp_path / "out") and found["pushed"] is None and not found["assumed"]
+    assert any("the decoder" in line for line in found["left_out"]) and found["parameters"] > 1000
 
 
 def test_converted_model_is_pushed(hub: LocalHub, tmp_path: Path) -> None:

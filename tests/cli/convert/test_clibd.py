@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoProcessor
 
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.hub_server.fixture import LocalHub
 from tests.made_checkpoints import save_training, stock
 from tests.made_clibd import HEADS, TEXT, make_text_tokenizer, reference, save_clibd, without
@@ -44,8 +44,10 @@ def test_checkpoint_becomes_a_folder(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 def test_settings_and_adapter(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     Path("heads.json").write_text(json.dumps({**HEADS, "dna_pooling": "head_mean"}))
-    assert run(monkeypatch, *WORDS, "--adapter") == 0
-    assert "pooling head_mean" in capsys.readouterr().out
+    assert run(monkeypatch, *WORDS, "--adapter", "--json") == 0
+    out, err = capsys.readouterr()
+    assert "pooling head_mean" in err
+    assert json.loads(out).items() >= {"folder": "out", "model": "ClibdModel", "parameters": 61_751}.items()
     assert AutoModel.from_pretrained("out").config.dna_pooling == "head_mean"
     assert Path("out/adapter/adapter_model.safetensors").is_file()
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from transformers import BertConfig, BertModel
 
 from bioscan_hf import BarcodeBertForMaskedLM, KmerEncoder, build_tokenizer
 from bioscan_hf.hub.push import save_model
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs bioscan-hf[onnx]")
 
@@ -17,8 +18,10 @@ def test_file_gives_the_embeddings_of_the_folder(
 ) -> None:
     save_model(tmp_path / "model", masked_lm, build_tokenizer(3))
     file = tmp_path / "new" / "model.onnx"
-    assert run(monkeypatch, "convert", "onnx", str(tmp_path / "model"), str(file)) == 0
-    assert f"Written to {file}" in capsys.readouterr().out
+    assert run(monkeypatch, "convert", "onnx", str(tmp_path / "model"), str(file), "--json") == 0
+    out, err = capsys.readouterr()
+    assert f"Written to {file}" in err
+    assert json.loads(out) == {"file": str(file), "bytes": file.stat().st_size, "tolerance": 1e-4}
     ids, mask = KmerEncoder(3)(["ACGTTT", "ACG"])
     (found,) = onnxruntime.InferenceSession(file).run(["pooler_output"], {"input_ids": ids, "attention_mask": mask})
     with torch.no_grad():

@@ -7,7 +7,7 @@ from datatrove.executor import SlurmPipelineExecutor
 
 from bioscan_hf.data.features import SPLIT_NAMES
 from bioscan_hf.hub.dataset_contents import read_contents
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.made_release import make_release, member
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import datasets
@@ -6,7 +7,7 @@ import pytest
 from bioscan_hf.data.metadata import find_metadata
 from bioscan_hf.data.metadata_conversion import convert_metadata
 from bioscan_hf.data.release import CONFIGURATIONS
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.made_release import make_release, unpack_release
 
 
@@ -30,6 +31,10 @@ def test_configurations_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         assert row(shown, name)
     assert row(shown, "metadata") == ["5,150,850", "all 8", "none"]
     assert row(shown, "cropped_256_eval")[:1] == ["183,891"] and "validation" in row(shown, "cropped_256_eval")[1]
+    assert run(monkeypatch, "data", "info", "--json") == 0
+    found = {entry["configuration"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert list(found) == list(CONFIGURATIONS) and found["metadata"]["specimens"] == 5_150_850
+    assert "validation" in found["cropped_256_eval"]["splits"]
 
 
 @pytest.mark.parametrize("unpacked", [False, True])
@@ -57,6 +62,10 @@ def test_converted_folder_is_described(
     assert run(monkeypatch, "data", "info", str(tmp_path / "converted")) == 0
     shown = capsys.readouterr().out
     assert "(converted)" in shown and "Images: none" in shown and row(shown, "val")[0] == "20"
+    assert run(monkeypatch, "data", "info", str(tmp_path / "converted"), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == [] and "(converted)" in found["source"]
+    assert {split["split"]: split["specimens"] for split in found["splits"]}["val"] == 20
 
 
 def test_folder_without_a_dataset_is_one_line(

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bioscan_hf.hub.dataset_contents import files_of, read_contents
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.hub_server.fixture import LocalHub
 from tests.made_conversion import make_conversion
 from tests.made_release import made_rows

@@ -6,7 +6,7 @@ import pytest
 
 from bioscan_hf import load_specimens
 from bioscan_hf.data import report
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.made_release import make_release
 
 WRITTEN = ["barcode_lengths.png", "category_sizes.png", "index.html", "sites.png", "statistics.json", "taxonomy.png"]
@@ -23,12 +23,16 @@ def test_embedded_sample_becomes_a_page(
     assert "<title>Embedded sample</title>" in (output / "index.html").read_text(encoding="utf-8")
 
 
-def test_own_file_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_file_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     fasta = tmp_path / "own.fasta"
     rows = load_specimens().select(range(30))
     fasta.write_text("".join(f">{row['processid']}\n{row['dna_barcode']}\n" for row in rows))
-    assert run(monkeypatch, "data", "stats", "--data", str(fasta), "--output", str(tmp_path / "out")) == 0
+    words = ["data", "stats", "--data", str(fasta), "--output", str(tmp_path / "out"), "--json"]
+    assert run(monkeypatch, *words) == 0
     figures = json.loads((tmp_path / "out" / "statistics.json").read_text(encoding="utf-8"))
+    assert json.loads(capsys.readouterr().out) == figures
     assert figures["specimens"] == 30 and figures["source"].startswith("own.fasta, revision ")
     assert [split["split"] for split in figures["splits"]] == [None]
     assert not (tmp_path / "out" / "sites.png").exists()

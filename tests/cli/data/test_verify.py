@@ -1,8 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.made_release import make_release
 
 
@@ -25,11 +26,16 @@ def test_checks_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 def test_all_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     make_release(tmp_path / "root")
-    assert run(monkeypatch, "data", "convert", str(tmp_path / "root"), str(tmp_path / "out")) == 0
-    capsys.readouterr()
+    assert run(monkeypatch, "data", "convert", str(tmp_path / "root"), str(tmp_path / "out"), "--json") == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert json.loads(capsys.readouterr().out) == report
     assert run(monkeypatch, "data", "verify", str(tmp_path / "out")) == 0
     shown = capsys.readouterr()
     assert "cropped_256: the specimens of the metadata" in shown.out and "failed" not in shown.out and not shown.err
+    assert run(monkeypatch, "data", "verify", str(tmp_path / "out"), "--json") == 0
+    checks = json.loads(capsys.readouterr().out)
+    assert {check["outcome"] for check in checks} <= {"passed", "not applicable"}
+    assert "cropped_256: the specimens of the metadata" in [check["check"] for check in checks]
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty"])

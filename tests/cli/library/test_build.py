@@ -1,3 +1,4 @@
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -5,8 +6,8 @@ from typing import Any
 import pytest
 
 from bioscan_hf.identification.library import Library
-from tests.cli.test_app import run
-from tests.identification.made_library import HELD_OUT, save_clibd, specimens
+from tests.cli.test_program import run
+from tests.identification.made_library import HELD_OUT, picture, save_clibd, specimens
 
 WORDS = ["library", "build", "all.csv", "--output", "lib"]
 
@@ -73,10 +74,34 @@ def test_cells(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_model(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     save_clibd(folder / "clibd")
-    assert run(monkeypatch, *WORDS, "--model", "clibd", "--device", "cpu") == 0
-    assert "model clibd, revision " in " ".join(capsys.readouterr().out.split())
-    assert manifest(folder)["image_tower"] == "dna", "there are no images"
-    assert (folder / "lib" / "model" / "model.safetensors").is_file()
+    for name in ("--image-model", "--model"):
+        assert run(monkeypatch, *WORDS, name, "clibd", "--device", "cpu") == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert " model aligned image model clibd, revision " in shown
+        assert manifest(folder)["image_tower"] == "dna", "there are no images"
+        assert (folder / "lib" / "image_model" / "model.safetensors").is_file()
+    assert run(monkeypatch, *WORDS, "--model", "kmer:4", "--image-model", "clibd") == 0
+    assert " model kmer:4 image model clibd, revision " in " ".join(capsys.readouterr().out.split())
+    assert manifest(folder)["image_model"] == "clibd"
+
+
+def test_photographs_are_named_by_the_image_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a folder of photographs with a table to names."""
+    save_clibd(folder / "clibd")
+    for name, rows in (("known", specimens("train", 30)), ("asked", specimens("train", 5))):
+        (folder / name).mkdir()
+        table = rows.add_column("file_name", [f"{row}.png" for row in range(len(rows))]).remove_columns("split")
+        table.to_csv(folder / name / "metadata.csv")
+        for row, genus in enumerate(rows["genus"]):
+            (folder / name / f"{row}.png").write_bytes(picture(genus, row))
+    (folder / "asked" / "metadata.csv").unlink()
+    assert run(monkeypatch, "library", "build", "known", "--image-model", "clibd", "--output", "lib") == 0
+    assert manifest(folder)["image_tower"] == "image"
+    assert run(monkeypatch, "identify", "asked", "--library", "lib", "--output", "names.csv") == 0
+    with (folder / "names.csv").open() as file:
+        found = {row["processid"]: row for row in csv.DictReader(file)}
+    assert [found[str(row)]["nearest_processid"] for row in range(5)] == specimens("train", 5)["processid"][:]
+    assert {row["evidence"] for row in found.values()} == {"image"}
 
 
 def test_bad_records(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,6 +128,10 @@ def test_bad_records(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
         ([*WORDS, "--split", "tset"], 1, "Did you mean 'test'?"),
         ([*WORDS, "--model", "nothing/of/this"], 1, "'nothing/of/this' is no encoder"),
         ([*WORDS, "--model", "all.csv"], 1, "all.csv"),
+        ([*WORDS, "--image-model", "all.csv"], 1, "'all.csv' is a file; expected 'clibd-small'"),
+        ([*WORDS, "--image-model", "kmer:4"], 1, "'kmer:4' is no encoder; expected 'clibd-small'"),
+        ([*WORDS, "--image-model", "barcodebert-small"], 1, "is no CLIBD, but of the type 'barcodebert'; expected"),
+        ([*WORDS, "--model", "clibd", "--image-model", "clibd"], 1, "'clibd' is a CLIBD, which is for images"),
         (["library", "build", "no.csv", "--output", "lib"], 1, "no.csv"),
         (["library", "build", "empty.csv", "--output", "lib"], 1, "empty.csv"),
         (
@@ -121,6 +150,7 @@ def test_wrong_use_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    save_clibd(folder / "clibd")
     Path("empty.csv").write_text("")
     Path("nameless.csv").write_text("processid,dna_barcode\nA,ACGT\n")
     assert run(monkeypatch, *words) == code

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bioscan_hf.identification.library import Library
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.identification.made_library import specimens
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from bioscan_hf.identification.library import Library
-from tests.cli.test_app import run
+from tests.cli.test_program import run
 from tests.hub_server.fixture import LocalHub
-from tests.identification.made_library import specimens
+from tests.identification.made_library import save_clibd, specimens
 
 # Commands in one process, for each has to import the same.
 PROGRAM = """
@@ -18,7 +18,8 @@ for words in sys.argv[1:]:
 
 
 def test_push_then_ask_for_it(hub: LocalHub, folder: Path) -> None:
-    Library.build(specimens("train", 30), calibration=specimens("val", 2)).save(folder / "lib")
+    clibd = str(save_clibd(folder / "clibd"))
+    Library.build(specimens("train", 30), calibration=specimens("val", 2), image_model=clibd).save(folder / "lib")
     repo = "bioscan-ml/some-library"
     result = hub.run(
         PROGRAM,
@@ -30,6 +31,8 @@ def test_push_then_ask_for_it(hub: LocalHub, folder: Path) -> None:
     shown = " ".join(result.stdout.split())
     assert f"Pushed: {hub.url}/{repo}/commit/" in result.stdout.replace("\n", "")
     assert hub.api().model_info(repo).private
+    assert "image_model/model.safetensors" in hub.api().list_repo_files(repo)
+    assert "model aligned image model clibd, revision " in shown
     assert "specimens 30 keys" in shown and "60 queries in" in shown and "warning" not in result.stderr
     assert len((folder / "names.csv").read_text().splitlines()) == 61
 

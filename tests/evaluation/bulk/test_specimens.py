@@ -44,6 +44,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
+def test_photographs_alone(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    PIL.Image.new("RGB", (9, 9)).save(tmp_path / "photos" / "a.png")
+    message = r"photos' has images and no barcodes, .* in Python: `bioscan_hf\.load_image_encoder\('clibd-small'\)"
+    for on_error in ("raise", "skip"):
+        with pytest.raises(ValueError, match=message):
+            load_barcodes(tmp_path / "photos", on_error=on_error)
+
+
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
     """A release and what it was converted to, with all images removed."""

@@ -209,11 +209,11 @@ class TestLoading:
 
     def test_what_is_no_clibd(self, tmp_path: Path) -> None:
         save_model(tmp_path, tiny_masked_lm(), build_tokenizer(3))
-        with pytest.raises(
-            ValueError, match=r"is no CLIBD, but of the type 'barcodebert'; expected the folder or Hub rep"
-        ):
+        with pytest.raises(ValueError, match=r"is no CLIBD, but of the type 'barcodebert'; expected 'clibd-small', "):
             load_clibd(tmp_path)
-        with pytest.raises(FileNotFoundError, match=r"No such file or folder: 'nowhere'.*`bioscan align`"):
+        with pytest.raises(ValueError, match=r"config\.json' is a file; expected 'clibd-small', which comes"):
+            load_clibd(tmp_path / "config.json")
+        with pytest.raises(FileNotFoundError, match=r"No such file or folder: 'nowhere'.*'clibd-small', which comes"):
             load_clibd("./nowhere")
 
     def test_weights_that_are_missing_or_of_another_configuration(self, folder: Path) -> None:

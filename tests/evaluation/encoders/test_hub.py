@@ -171,7 +171,7 @@ class WithoutMask(nn.Module):
 
 def test_without_attention_mask_vectors_do_not_depend_on_the_batch(folders: dict[str, Path]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folders["grover"])
-    encoder = HubEncoder(WithoutMask(AutoModel.from_pretrained(folders["grover"])), tokenizer)  # type: ignore[arg-type]
+    encoder = HubEncoder(WithoutMask(AutoModel.from_pretrained(folders["grover"])), tokenizer)
     together = encoder.encode(BARCODES)
     alone = np.concatenate([encoder.encode([barcode]) for barcode in BARCODES])
     np.testing.assert_allclose(together, alone, atol=1e-6)
@@ -249,4 +249,4 @@ class OneVector(WithoutMask):
 def test_a_model_without_hidden_states_is_refused(folders: dict[str, Path]) -> None:
     model = OneVector(AutoModel.from_pretrained(folders["grover"]))
     with pytest.raises(ValueError, match="no hidden state per token"):
-        HubEncoder(model, AutoTokenizer.from_pretrained(folders["grover"]))  # type: ignore[arg-type]
+        HubEncoder(model, AutoTokenizer.from_pretrained(folders["grover"]))

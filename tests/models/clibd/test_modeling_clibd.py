@@ -250,6 +250,12 @@ def test_factor_has_a_bound_from_which_it_comes_back() -> None:
     torch.testing.assert_close(free.train().logit_scale(), torch.tensor(math.exp(7.0)))
 
 
+def test_a_model_that_was_trained_with_groups_compares_without_them() -> None:
+    outputs, plain = tiny_clibd(loss_targets="mean")(**made_batch()), tiny_clibd()(**made_batch())
+    assert outputs.loss is None and plain.loss is not None
+    torch.testing.assert_close(outputs.logits_per_image, plain.logits_per_image)
+
+
 def test_errors_say_what_to_do() -> None:
     model = tiny_clibd()
     with pytest.raises(ValueError, match="Nothing to embed: give `pixel_values`"):
@@ -257,7 +263,7 @@ def test_errors_say_what_to_do() -> None:
     with pytest.raises(ValueError, match=r"at most 12 tokens; got 13\. Tokenize with `truncation=True`"):
         model.get_dna_features(torch.full((1, 13), 5))
     with pytest.raises(ValueError, match="`loss_targets='mean'` needs `group_ids`"):
-        tiny_clibd(loss_targets="mean")(**made_batch())
+        tiny_clibd(loss_targets="mean").train()(**made_batch())
     config = tiny_clibd().config
     config.loss_pairs = ["image-barcode"]  # after the configuration has checked itself
     with pytest.raises(StrictDataclassClassValidationError, match="got 'image-barcode'"):

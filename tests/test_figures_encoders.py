@@ -1,4 +1,4 @@
-"""The table of encoders in README.md is that of the committed results."""
+"""The table of encoders in docs/performance.md is that of the committed results."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from bioscan_hf.evaluation.results import read_results
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
 RESULTS = ROOT / "docs" / "results" / "encoders"
 SMALL = "barcodebert-small"
 ROWS = {
@@ -32,7 +32,7 @@ def accuracy(file: str | None, benchmark: str, model: str) -> str:
 @pytest.mark.parametrize("name", ROWS)
 def test_row_is_that_of_the_results(name: str) -> None:
     file, model, probe, tuned = ROWS[name]
-    table = README.split("| encoder | labels it saw |")[1].split("\n\n")[0]
+    table = PAGE.split("| encoder | labels it saw |")[1].split("\n\n")[0]
     (row,) = (line for line in table.splitlines() if line.startswith(f"| {name} |"))
     assert [cell.strip() for cell in row.split("|")[3:-1]] == [
         accuracy(file, "1-NN genus, unseen species", model),
@@ -45,7 +45,7 @@ def test_row_is_that_of_the_results(name: str) -> None:
 @pytest.mark.parametrize("file", ["barcodebert-small", "barcodebert-ssl"])
 def test_commands_are_those_of_the_results(file: str) -> None:
     commands = {result.command for result in read_results(RESULTS / f"{file}.json")}
-    assert len(commands) == 1 and commands.pop() in README.replace(" \\\n    ", " ")
+    assert len(commands) == 1 and commands.pop() in PAGE.replace(" \\\n    ", " ")
 
 
 def test_packaged_encoder_is_the_one_of_the_table() -> None:
