@@ -56,7 +56,7 @@ def _map(browser: Browser, address: str, path: Path) -> None:
     page.locator("#bs-rings .middle").click()  # all points in colours again, with the specimen marked
     page.locator("#bs-map .legend li").nth(4).wait_for()
     page.wait_for_timeout(1500)  # the page glides to the specimen
-    page.locator("#bs-search").evaluate("box => box.scrollIntoView({block: 'start', behavior: 'instant'})")
+    page.locator("#bs-search").evaluate("box => window.scrollBy(0, box.getBoundingClientRect().top - 16)")
     _save(page, path)
 
 

@@ -22,6 +22,8 @@ element.addEventListener('keydown', event => { if (event.key === 'Enter' || even
 """
 """For the component that holds the table: a click on a row, or Enter, tells its `place`."""
 
+_NONE = "\u2013"
+
 
 def results_html(answered: Answered) -> str:
     """A row for each query; one with barcode and photograph is told by its barcode.
@@ -47,8 +49,7 @@ def results_html(answered: Answered) -> str:
         '<th class="bs-wide">identity</th><th class="bs-wide">notes</th></tr>'
     )
     return (
-        f"<p><b>{len(answered):,} queries</b>: {named:,} with a name that is safe at {error} errors, {new:,} of a "
-        f"species that is probably new. Choose a row to see its answer below.</p>"
+        f"<p><b>{len(answered):,} queries</b>: {told}. Choose a row to see its answer below.</p>"
         f'<div class="bs-scroll"><table class="bs-results"><thead>{head}</thead><tbody>{"".join(rows)}</tbody>'
         "</table></div>"
     )
@@ -67,16 +68,16 @@ def download_html(answered: Answered) -> str:
 def _row(place: int, rows: list[Row], rated: bool) -> str:
     row = rows[0]
     rank = row["safe_rank"]
-    name = taxon_html(rank, row["safe_taxon"]) if rank else "" if rated else finest_html(row)
-    sure = percent(row[f"{rank}_probability"]) if rank else "\u2013"
-    new = "\u2013" if row["novelty"] is None else f"{'yes, ' if row['novel'] else ''}{percent(row['novelty'])}"
-    identity = "\u2013" if row["nearest_identity"] is None else percent(row["nearest_identity"])
+    name = taxon_html(rank, row["safe_taxon"]) if rank else _NONE if rated else finest_html(row) or _NONE
+    sure = percent(row[f"{rank}_probability"]) if rank else _NONE
+    new = _NONE if row["novelty"] is None else f"{'yes, ' if row['novel'] else ''}{percent(row['novelty'])}"
+    identity = _NONE if row["nearest_identity"] is None else percent(row["nearest_identity"])
     notes = [row["notes"]] if row["notes"] else []
     if len(rows) == 2:
         notes.append(f"with photograph: same {agreed_rank(rows)}" if agreed_rank(rows) else "photograph disagrees")
     selected = ' aria-selected="true"' if place == 0 else ""
     return (
-        f'<tr data-place="{place}" tabindex="0"{selected}><td>{escape(row["processid"])}</td><td>{name or "\u2013"}</td>'
+        f'<tr data-place="{place}" tabindex="0"{selected}><td>{escape(row["processid"])}</td><td>{name}</td>'
         f'<td class="bs-wide">{rank or ""}</td><td>{sure}</td><td>{new}</td><td class="bs-wide">{identity}</td>'
         f'<td class="bs-wide">{escape("; ".join(notes))}</td></tr>'
     )

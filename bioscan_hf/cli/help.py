@@ -11,8 +11,6 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from bioscan_hf.cli.help_text import print_help
-
 _SECTION = re.compile(r"\n*^Examples?:\s*\n", re.MULTILINE)
 
 
@@ -48,6 +46,9 @@ class _Exampled:
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, then the examples."""
+        # Imported here: completion need not wait for it.
+        from bioscan_hf.cli.help_text import print_help
+
         print_help(self, ctx, self.examples)
 
 

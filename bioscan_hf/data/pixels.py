@@ -24,7 +24,7 @@ MAX_PIXELS = 1 << 26
 """Largest image that is decoded: 8192 x 8192 pixels, 85 times the largest of BIOSCAN-5M."""
 
 # Of Pillow's other formats, some start programs (EPS).
-_FORMATS = ("JPEG", "PNG", "WEBP")
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
 
 
 def decode_image(data: bytes, memory: np.ndarray | None = None) -> np.ndarray:
@@ -35,7 +35,7 @@ def decode_image(data: bytes, memory: np.ndarray | None = None) -> np.ndarray:
     dropped.
 
     Args:
-        data: Content of a JPEG, PNG or WebP file.
+        data: Content of a JPEG, PNG, TIFF or WebP file.
         memory: Bytes, (n) uint8, that the pixels may be written to if there are enough, which spares new
             memory for each image.
 

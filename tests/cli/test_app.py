@@ -71,6 +71,7 @@ def test_how_it_is_launched(monkeypatch: pytest.MonkeyPatch) -> None:
         return None, "http://127.0.0.1:7860/", None
 
     monkeypatch.setattr(application, "launch", launch)
+    monkeypatch.setattr(application, "build_app", lambda served: gr.Blocks(analytics_enabled=False))
     interrupted_when(monkeypatch, lambda: None)
     assert run(monkeypatch, "app") == 0
     assert run(monkeypatch, "app", "--host", "0.0.0.0", "--share", "--open") == 0

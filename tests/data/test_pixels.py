@@ -45,6 +45,8 @@ FILES: dict[str, Callable[[], bytes]] = {
     "PNG": lambda: encoded(picture(), "PNG"),
     "PNG with transparency": lambda: encoded(picture(mode="RGBA"), "PNG"),
     "PNG with palette": lambda: encoded(picture(mode="P"), "PNG"),
+    "TIFF": lambda: encoded(picture(), "TIFF"),
+    "TIFF, compressed": lambda: encoded(picture(), "TIFF", compression="tiff_lzw"),
     "WebP": lambda: encoded(picture(), "WEBP"),
 }
 

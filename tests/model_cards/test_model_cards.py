@@ -1,5 +1,6 @@
 """The published cards: made again they are the same, and the Hub can read all that they say of themselves."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 from huggingface_hub import DatasetCard, ModelCard, constants
 
+from bioscan_hf import load_classifier
 from bioscan_hf.hub.card_texts import NOT_REGULATORY
 from tests.hub_server.fixture import LocalHub
 from tests.made_clibd import HEADS, reference, save_clibd
+from tests.model_cards.folders import make_adapter
 
 ROOT = Path(__file__).parents[2]
 CARDS = sorted(path for path in (ROOT / "model_cards").glob("*.md") if path.name != "README.md")
@@ -97,3 +100,17 @@ def test_what_the_tool_says_of_a_converted_clibd_is_what_a_conversion_finds(tool
     found = convert_clibd(save_clibd(tmp_path / "best.pth", reference("full").state), HEADS)
     text = str(tool.converted_clibd())
     assert all(f"- {line}\n" in text for line in found.left_out) and found.layout in text
+
+
+def test_an_adapter_of_a_packaged_model_names_it_and_loads_anywhere(tmp_path: Path) -> None:
+    make_adapter(tmp_path)
+    told = json.loads((tmp_path / "my-adapter" / "adapter_config.json").read_text())
+    assert told["base_model_name_or_path"] == "barcodebert-small", "not a folder of this machine"
+    model = load_classifier(tmp_path / "my-adapter")
+    assert model.config.ranks == ["genus", "species"]
+
+
+def test_sizes_of_a_new_model_are_not_shown_for_one_that_was_given() -> None:
+    text = (ROOT / "model_cards" / "lora-adapter.md").read_text(encoding="utf-8")
+    assert "| `lora_r` | 4 |" in text and "`kmer_size`" not in text and "`hidden_size`" not in text
+    assert "| `kmer_size` | 6 |" in (ROOT / "model_cards" / "barcodebert-small.md").read_text(encoding="utf-8")
