@@ -9,7 +9,7 @@ demo: .venv/.demo
 	$(BIN)/bioscan demo
 
 test: .venv/.test lint
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: .venv/.test
 	$(BIN)/ruff check .

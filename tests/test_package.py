@@ -29,7 +29,7 @@ def test_every_dependency_is_pinned() -> None:
     setup.read(ROOT / "setup.cfg")
     lines = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
     wanted = {
-        line.split(">")[0].lower().replace("_", "-")
+        line.split(">")[0].split("[")[0].lower().replace("_", "-")
         for line in "\n".join(lines).split("\n")
         if line and not line.startswith(("#", "bioscan-hf"))
     }

@@ -167,7 +167,7 @@ def conversion_card(conversion: Conversion, source: Source, *, model_id: str) ->
     model, found = conversion.model, conversion.found
     config = model.config
     family = "BarcodeMAE" if conversion.mae else "BarcodeBERT"
-    name = f"{family} {config.kmer_size}-{config.num_attention_heads}-{config.num_hidden_layers}"
+    title = f"{family} {config.kmer_size}-{config.num_attention_heads}-{config.num_hidden_layers}"
     is_classifier = isinstance(model, BarcodeBertForSequenceClassification)
     data = ModelCardData(
         language=LANGUAGE,
@@ -181,7 +181,7 @@ def conversion_card(conversion: Conversion, source: Source, *, model_id: str) ->
         return ModelCard.from_template(
             data,
             template_path=str(template),
-            title=name + (", fine-tuned" if is_classifier else ""),
+            title=title + (", fine-tuned" if is_classifier else ""),
             kind=f"{family} with a classifier," if is_classifier else f"{family},",
             auto_class="AutoModelForSequenceClassification" if is_classifier else "AutoModel",
             classes=config.num_labels if is_classifier else None,
@@ -198,7 +198,7 @@ def conversion_card(conversion: Conversion, source: Source, *, model_id: str) ->
             assumed=found.assumed,
             left_out=conversion.left_out,
             mae=conversion.mae,
-            published=published_results(name),
+            published=published_results(title),
             benchmark="barcode",
             limits=bullets(SEEN_ONLY if is_classifier else KEYS_ONLY, LABELS, PLACES, NOT_REGULATORY),
             citation=bibtex(*(["BarcodeMAE"] if conversion.mae else []), "BarcodeBERT", "BIOSCAN-5M"),

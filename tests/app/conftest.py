@@ -25,8 +25,8 @@ _WAIT_MS = 20_000
 # Of the module, not of the session: as long as Playwright runs, no other test of this process can use asyncio.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
-    program = shutil.which("chromium")
+    """Chromium, without a window."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         message = "needs chromium (`apt-get install chromium`)"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
