@@ -76,11 +76,11 @@ def main() -> None:
     by_photograph, _ = nearest_k(embed(encoders["image"], pictured).vectors, photographs, FOUND)
     print(f"{len(queries):,} photographs, of which the nearest is of the same")
     for rank in RANKS:
-        truth = np.array(queries[rank], object)
+        truth = np.array(queries[rank][:], object)
         named = np.array([bool(name) for name in truth])
         if named.any():
             one, other = (
-                np.mean((np.array(among[rank], object)[found[:, 0]] == truth)[named])
+                np.mean((np.array(among[rank][:], object)[found[:, 0]] == truth)[named])
                 for among, found in ((keys, by_barcode), (pictured, by_photograph))
             )
             print(f"{rank:>10}: {one:6.1%} of {len(keys):,} barcodes, {other:6.1%} of {len(pictured):,} photographs")
@@ -88,7 +88,7 @@ def main() -> None:
     shown = list(range(0, len(queries), max(len(queries) // QUERIES, 1)))[:QUERIES]
     results = [("by barcode", keys, by_barcode[shown]), ("by photograph", pictured, by_photograph[shown])]
     draw(queries.select(shown), results, options.output)
-    print(f"{options.output} shows {len(shown)} of them, and what was found")
+    print(f"{options.output} shows {len(shown)} of them, and what was found: green if it is of the same family")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def main() -> None:
     again = AutoModelForSequenceClassification.from_pretrained(merged)
     after = probabilities(again, tokenizer, tests["dna_barcode"][:])
     difference = max(float((before[rank] - after[rank]).abs().max()) for rank in before)
-    print(f"{merged} holds the merged model; its probabilities differ by {difference:.0e} at most")
+    print(f"{merged} holds the merged model; its probabilities differ by {difference:.1g} at most")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def show_progress(step: int, steps: int, record: Mapping[str, float]) -> None:
 def name_families(folder: Path, data: str) -> None:
     """Compare photographs of test specimens with the texts of all families: no classifier is trained."""
     known = load_anywhere(data, ["processid", "order", "family"], split="train")
-    families = dict(zip(known["family"], known["order"], strict=True))
+    families = dict(zip(known["family"][:], known["order"][:], strict=True))
     taxa = {
         family: taxonomy_text({"order": order, "family": family}, form="clibd")
         for family, order in sorted(families.items(), key=str)

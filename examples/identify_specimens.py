@@ -69,7 +69,7 @@ def main() -> None:
     if options.queries is None:  # then it is known what they are
         split = "test+test_unseen"
         tests = load_anywhere(options.data, ["processid", "species"], split=split)
-        truth = dict(zip(tests["processid"], tests["species"], strict=True))
+        truth = dict(zip(tests["processid"][:], tests["species"][:], strict=True))
     queries = read_queries(options.queries or options.data, split=split, image=False)
     named = safe = new = 0
     with result_writer(options.output, results_schema(NEAREST)) as write:

@@ -56,7 +56,7 @@ def main() -> None:
     disable_progress_bar()
     specimens = load_anywhere(options.data, ["processid", "dna_barcode", *RANKS], split=options.split)
     # By number, in each column; -1 for no name.
-    labels = {rank: np.unique([name or "" for name in specimens[rank]], return_inverse=True) for rank in RANKS}
+    labels = {rank: np.unique([name or "" for name in specimens[rank][:]], return_inverse=True) for rank in RANKS}
     numbers = {rank: np.where(names[own] == "", -1, own) for rank, (names, own) in labels.items()}
     species = len(set(numbers["species"].tolist()) - {-1})
     if species < 2:

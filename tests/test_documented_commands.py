@@ -1,5 +1,6 @@
 """The commands on the pages are understood as they stand: each option exists, and its value is of the right kind."""
 
+import functools
 import re
 import shlex
 from typing import Any
@@ -28,9 +29,15 @@ def commands() -> list:
     return cases
 
 
+@functools.cache
+def program() -> Any:
+    """The program with all its commands: made once, as that is most of the work here."""
+    return typer.main.get_command(app)
+
+
 @pytest.mark.parametrize("words", commands())
 def test_command_is_understood(words: list[str]) -> None:
-    command: Any = typer.main.get_command(app)
+    command = program()
     context = command.make_context("bioscan", [word for word in words if word not in ANYWHERE])
     while hasattr(command, "commands"):
         name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])

@@ -38,7 +38,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_readme_is_read_in_a_minute() -> None:
-    assert len(README.encode()) < 10_000
+    assert len(README.encode()) < 9_000
     assert README.count("![") <= 2
 
 

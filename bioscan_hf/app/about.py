@@ -31,7 +31,7 @@ use them for regulatory identification (quarantine, food, forensics) without a t
 ```python
 from gradio_client import Client, handle_file
 
-client = Client("{address}")
+client = Client("http://127.0.0.1:7860")  # the address of this page
 rows = client.predict("AACATTATATTTTATTTTTGGAATTTGAGC...", None, None, 1.0, api_name="/identify")
 print(rows[0]["species"], rows[0]["species_probability"], rows[0]["safe_rank"], rows[0]["novel"])
 ```
@@ -42,14 +42,13 @@ and has no limit.
 """
 
 
-def about_tab(served: Served, address: str = "http://127.0.0.1:7860") -> None:
+def about_tab(served: Served) -> None:
     """Lay the tab out, inside of a `gr.Blocks`.
 
     Args:
         served: What is served.
-        address: Of the app, for the example.
     """
-    gr.Markdown(_MEANING.replace("{address}", address))
+    gr.Markdown(_MEANING)
     rows = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in _facts(served))
     gr.Markdown("### What is served")
     gr.HTML(f'<table class="bs-facts">{rows}</table>', apply_default_css=False)

@@ -52,6 +52,17 @@ def unpack(letters: Packed, columns: int) -> NDArray[np.uint8]:
     return np.where(known, low + 2 * high, UNKNOWN).astype(np.uint8)
 
 
+def barcode_of(library: Library, key: int) -> str:
+    """The letters of a key in the columns of the gene: the barcode itself would be searched for on the disk.
+
+    Args:
+        library: The library.
+        key: Its key.
+    """
+    columns = unpack(np.asarray(library.letters[[key]]), len(library.barcodes.profile.log_odds))
+    return "".join("ACGTN"[code] for code in columns[0]).strip("N")
+
+
 def align(library: Library, barcode: str, rows: list[int]) -> list[Alignment]:
     """Lay a barcode beside those of some specimens of the library.
 

@@ -119,6 +119,6 @@ def _map(served: Served, answered: Answered, place: int) -> str:
 
 
 def _places(served: Served, found: Sequence[tuple[int, str, str]]) -> list[tuple[float, float] | None]:
-    table = served.places.take(np.array([row for row, *_ in found], np.int64))
+    table = served.facts.select(["coord-lat", "coord-lon"]).take(np.array([row for row, *_ in found], np.int64))
     pairs = zip(table["coord-lat"].to_pylist(), table["coord-lon"].to_pylist(), strict=True)
     return [None if latitude is None or longitude is None else (latitude, longitude) for latitude, longitude in pairs]

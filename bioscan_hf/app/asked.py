@@ -47,7 +47,7 @@ def read_asked(text: str, table: str | None = None, photographs: Sequence[Photog
     if text.strip():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "text.fasta"
-            path.write_text(as_fasta(text), encoding="utf-8")
+            path.write_text(as_fasta(text), encoding="utf-8", errors="replace")
             parts.append(_read(path, "the text"))
     if table is not None:
         parts.append(_read(Path(table), f"'{Path(table).name}'"))
@@ -73,6 +73,8 @@ def as_fasta(text: str) -> str:
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     if any(line.startswith(">") for line in lines):
         return "\n".join(lines) + "\n"
+    # GenBank counts the letters before each line, and leaves gaps between them.
+    lines = [line.lstrip("0123456789").replace(" ", "") for line in lines]
     first, *middle = [len(line) for line in lines[:-1]] or [0]
     if first in _WRAPPED and set(middle) <= {first} and len(lines[-1]) <= first:
         lines = ["".join(lines)]

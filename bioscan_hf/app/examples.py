@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from datasets import Dataset
 
+from bioscan_hf.app.alignment import barcode_of
 from bioscan_hf.app.pictures import Pictures
 from bioscan_hf.app.served import Served
 from bioscan_hf.data.selection import select_split
 from bioscan_hf.data.specimens import load_specimens
+from bioscan_hf.identification.barcode_space import FITS
 from bioscan_hf.identification.letters import reverse_complement
 
 _LINE = 60
-# Specimens of a library among which one with a barcode, and one with a photograph, are looked for.
+# Specimens of a library among which one with a photograph is looked for.
 _LOOKED_AT = 1000
 
 
@@ -61,18 +63,19 @@ def _of_sample(served: Served, folder: Path) -> Iterator[Example]:
 
 def _pictured(specimens: Dataset, pictures: Pictures) -> Dataset:
     """The same, those with a photograph first."""
-    absent = [processid not in pictures for processid in specimens["processid"]]
+    absent = [processid not in pictures for processid in specimens["processid"][:]]
     return specimens.select(np.argsort(absent, kind="stable"))
 
 
 def _of_library(served: Served, folder: Path) -> Iterator[Example]:
-    specimens = Dataset(served.library.columns(["processid", "dna_barcode"]).slice(0, _LOOKED_AT))
-    if rows := [row for row, barcode in enumerate(specimens["dna_barcode"]) if barcode]:
-        yield Example("A barcode of the library", _fasta(specimens.select(rows[:1])))
-        yield Example("Reverse complement", _fasta(specimens.select(rows[:1]), turned=True))
-    if served.library.images is not None:
-        pictured = [processid for processid in specimens["processid"] if processid in served.pictures]
-        for processid in pictured[:1]:
+    library = served.library
+    for key in np.flatnonzero(library.flags & FITS)[:1].tolist():
+        barcode = {"processid": [served.id_of(int(library.keys.first[key]))], "dna_barcode": [barcode_of(library, key)]}
+        yield Example("A barcode of the library", _fasta(barcode))
+        yield Example("Reverse complement", _fasta(barcode, turned=True))
+    if library.images is not None:
+        processids = served.facts["processid"].slice(0, _LOOKED_AT).to_pylist()
+        for processid in [processid for processid in processids if processid in served.pictures][:1]:
             yield Example("A photograph of the library", "", _photograph(served, processid, folder))
 
 
@@ -86,7 +89,7 @@ def _photograph(served: Served, processid: str, folder: Path) -> tuple[str, str]
     return path, processid
 
 
-def _fasta(specimens: Dataset, *, turned: bool = False) -> str:
+def _fasta(specimens: Dataset | Mapping[str, list[str]], *, turned: bool = False) -> str:
     lines = []
     for processid, barcode in zip(specimens["processid"], specimens["dna_barcode"], strict=True):
         letters = reverse_complement(barcode) if turned else barcode

@@ -10,16 +10,15 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from bioscan_hf.app.alignment import unpack
+from bioscan_hf.app.alignment import barcode_of
 from bioscan_hf.app.library_map import points_json, view_json
 from bioscan_hf.app.lookup import find_specimens
 from bioscan_hf.app.points import Points, library_points
 from bioscan_hf.app.rings import rings_html
 from bioscan_hf.app.served import Served
-from bioscan_hf.app.specimen_view import specimen_html, specimen_id
+from bioscan_hf.app.specimen_view import specimen_html
 from bioscan_hf.app.taxa import LibraryTaxa, TaxonPath
 from bioscan_hf.data.features import RANKS
-from bioscan_hf.identification.library import Library
 
 # Specimens with one barcode among which a photograph is sought.
 _LOOKED_AT = 20
@@ -63,7 +62,7 @@ class Explorer:
     def keys(self, shown: Shown) -> NDArray[np.bool_]:
         """Which keys are meant, (K,)."""
         if shown.words:
-            return find_specimens(self.served.library, shown.words).keys
+            return find_specimens(self.served, shown.words).keys
         return self.taxa.inside(shown.path)
 
     def view(self, shown: Shown, rank: str) -> Any:
@@ -86,7 +85,7 @@ class Explorer:
         """A specimen of a key with a photograph, if there is one among the first; else the first."""
         library = self.served.library
         rows = np.flatnonzero(library.keys.of_specimen == key)[:_LOOKED_AT].tolist()
-        return next((row for row in rows if specimen_id(library, row) in self.served.pictures), rows[0])
+        return next((row for row in rows if self.served.id_of(row) in self.served.pictures), rows[0])
 
     def specimen(self, row: int) -> tuple[str, str | None, Any]:
         """The card of a specimen, its barcode as FASTA, and an update of the button that hands it over."""
@@ -95,7 +94,7 @@ class Explorer:
         same = int(library.keys.specimens[key])
         caption = f"One of {same:,} specimens with this barcode" if same > 1 else ""
         barcode = barcode_of(library, key)
-        fasta = f">{specimen_id(library, row)}\n{barcode}" if barcode else None
+        fasta = f">{self.served.id_of(row)}\n{barcode}" if barcode else None
         return specimen_html(self.served, row, caption=caption), fasta, gr.Button(visible=bool(barcode))
 
     def open_map(self, shown: Shown, rank: str) -> tuple[Any, str]:
@@ -122,7 +121,7 @@ class Explorer:
     def search(self, words: str) -> tuple[Any, ...]:
         """The message, what is shown now, the rings of all, the colours' rank, and the specimen; or that none fits."""
         try:
-            found = find_specimens(self.served.library, words)
+            found = find_specimens(self.served, words)
         except ValueError as error:
             return _message(str(error)), *[gr.skip()] * 6
         now = Shown(words=words, row=found.row)
@@ -131,17 +130,6 @@ class Explorer:
             finer = (other for other in self.taxa.ranks if RANKS.index(other) > RANKS.index(found.rank))
             rank = next(finer, found.rank)
         return _message(found.message), now, rings_html(self.taxa, ()), rank, *self.specimen(found.row)
-
-
-def barcode_of(library: Library, key: int) -> str:
-    """The letters of a key in the columns of the gene: the barcode itself would be searched for on the disk.
-
-    Args:
-        library: The library.
-        key: Its key.
-    """
-    columns = unpack(np.asarray(library.letters[[key]]), len(library.barcodes.profile.log_odds))
-    return "".join("ACGTN"[code] for code in columns[0]).strip("N")
 
 
 def _message(text: str) -> Any:

@@ -44,7 +44,7 @@ def identify_tab(served: Served) -> IdentifyTab:
         served: What is served.
     """
     identify = Identify(served)
-    percent = 100 * served.identifier.max_error
+    percent = round(100 * served.identifier.max_error, 4)
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=300):
             text = gr.Textbox(
@@ -117,7 +117,7 @@ def _api(identify: Identify) -> None:
     text = gr.Textbox(label="Barcodes or FASTA", visible=False)
     file = gr.File(label="FASTA, CSV, TSV or Parquet file", visible=False)
     photographs = gr.File(label="Photographs", file_count="multiple", visible=False)
-    percent = 100 * identify.served.identifier.max_error
+    percent = round(100 * identify.served.identifier.max_error, 4)
     error = gr.Number(percent, label="Safe names that may be wrong, %", visible=False)
     rows = gr.JSON(visible=False)
     hidden = gr.Button(visible=False)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from bioscan_hf.app.served import Served
 from bioscan_hf.data.features import RANKS
 from bioscan_hf.identification.library import Library
 
@@ -29,11 +30,11 @@ class Found(NamedTuple):
     message: str
 
 
-def find_specimens(library: Library, text: str) -> Found:
+def find_specimens(served: Served, text: str) -> Found:
     """Find specimens by process id, BIN or name, whatever the letter case; parts of names where no whole one fits.
 
     Args:
-        library: Where to look.
+        served: Its library is looked through.
         text: What was typed.
 
     Raises:
@@ -42,20 +43,20 @@ def find_specimens(library: Library, text: str) -> Found:
     wanted = " ".join(text.split()).lower()
     if not wanted:
         raise ValueError("Type the name of a taxon, a process id or a BIN.")
-    return _by_id(library, wanted) or _by_name(library, wanted) or _fail(text)
+    return _by_id(served, wanted) or _by_name(served.library, wanted) or _fail(text)
 
 
 def _fail(text: str) -> Found:
     raise ValueError(f"The library has no taxon, process id or BIN like “{text.strip()[:60]}”.")
 
 
-def _by_id(library: Library, wanted: str) -> Found | None:
-    table = library.columns(["processid", "dna_bin"])
+def _by_id(served: Served, wanted: str) -> Found | None:
     for name, title in (("processid", "Process id"), ("dna_bin", "BIN")):
-        same = pc.equal(pc.utf8_lower(table[name].cast(pa.string())), wanted)
+        column = served.facts[name]
+        same = pc.equal(pc.utf8_lower(column.cast(pa.string())), wanted)
         rows = np.flatnonzero(same.fill_null(False).to_numpy())
         if len(rows):
-            return _found(library, rows, None, f"{title} {table[name][int(rows[0])].as_py()}")
+            return _found(served.library, rows, None, f"{title} {column[int(rows[0])].as_py()}")
     return None
 
 

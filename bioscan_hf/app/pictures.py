@@ -26,7 +26,7 @@ class Pictures:
         if specimens is not None:
             pictured = specimens.select(rows_with_images(specimens))
             self._images = pictured.select_columns(["image"]).with_format("arrow")
-            self._row_of = {name: row for row, name in enumerate(pictured["processid"])}
+            self._row_of = {name: row for row, name in enumerate(pictured["processid"][:])}
 
     @classmethod
     def open(cls, source: str | Path) -> Pictures:

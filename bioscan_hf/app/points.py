@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import BytesIO
@@ -55,7 +56,6 @@ def library_points(library: Library, cache: Path | None = None) -> Points:
         cache: Folder of maps; by default in the cache of Hugging Face.
 
     Raises:
-        OSError: If the cache cannot be written.
         ImportError: If umap-learn is missing.
     """
     keys, total = _drawn(library)
@@ -69,7 +69,8 @@ def library_points(library: Library, cache: Path | None = None) -> Points:
         places = _read(path, len(keys))
         if places is None:
             places = _from_zero(_turned(reduce(vectors, UMAP, seed=SEED)))
-            write_map(path, places)
+            with suppress(OSError):  # where nothing can be kept, it is laid out again next time
+                write_map(path, places)
     return Points(keys, places, "UMAP", total)
 
 

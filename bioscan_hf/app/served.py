@@ -27,6 +27,8 @@ from bioscan_hf.models.pretrained import SMALL_CLIBD, packaged_model
 NEAREST = 5
 """Specimens that are shown with each query."""
 _CALIBRATION = "val+val_unseen+other_heldout"
+# Text that many specimens share is kept once.
+_SHARED = ("country", "province_state")
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,23 @@ class Served:
         return self.identifier.library
 
     @cached_property
-    def places(self) -> pa.Table:
-        """`processid`, `coord-lat` and `coord-lon` of all specimens of the library."""
-        return self.library.columns(["processid", "coord-lat", "coord-lon"])
+    def facts(self) -> pa.Table:
+        """What the pages tell of each specimen of the library: process id, BIN and place.
+
+        It is held: to look one specimen up on the disk takes as long as to read them all.
+        """
+        table = self.library.columns(["processid", "dna_bin", *_SHARED, "coord-lat", "coord-lon"])
+        for name in _SHARED:
+            table = table.set_column(table.column_names.index(name), name, table[name].dictionary_encode())
+        return table
 
     def row_of(self, processid: str) -> int:
         """Row of a specimen of the library; -1 if there is none."""
-        return int(pc.index(self.places["processid"], processid).as_py())
+        return int(pc.index(self.facts["processid"], processid).as_py())
+
+    def id_of(self, row: int) -> str:
+        """Process id of a specimen."""
+        return str(self.facts["processid"][row].as_py())
 
     @classmethod
     def open(

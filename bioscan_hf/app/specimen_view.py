@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-from functools import lru_cache
 from html import escape
 from typing import Any
 
 import PIL.Image
-import pyarrow as pa
 
 from bioscan_hf.app.served import Served
 from bioscan_hf.data.features import RANKS
@@ -33,10 +31,6 @@ SPECIMEN_CSS = """
 """
 """Style of the cards, for the `css_template` of the component that holds them."""
 
-# What a card tells; text that many specimens share is kept once.
-_COLUMNS = ("processid", "dna_bin", "country", "province_state", "coord-lat", "coord-lon")
-_SHARED = ("country", "province_state")
-
 
 def specimen_html(served: Served, row: int, *, caption: str = "") -> str:
     """Describe a specimen.
@@ -48,7 +42,7 @@ def specimen_html(served: Served, row: int, *, caption: str = "") -> str:
         row: Of the library's specimens.
         caption: Text above the name, such as how similar the specimen is.
     """
-    facts = {name: column[row].as_py() for name, column in _table(served.library).items()}
+    (facts,) = served.facts.slice(row, 1).to_pylist()
     lineage = specimen_lineage(served.library, row)
     finest, name = next(reversed(lineage.items()), ("", ""))
     told = {"BIN": facts["dna_bin"], "Place": _place(facts), "Process id": facts["processid"]}
@@ -68,18 +62,6 @@ def specimen_lineage(library: Library, row: int) -> dict[str, str]:
     """Names of a specimen by rank, from the broadest, as the library has them."""
     labels = library.keys.labels[library.keys.of_specimen[row]].tolist()
     return {rank: library.taxa[rank][label] for rank, label in zip(RANKS, labels, strict=True) if label >= 0}
-
-
-def specimen_id(library: Library, row: int) -> str:
-    """Process id of a specimen."""
-    return str(_table(library)["processid"][row].as_py())
-
-
-@lru_cache(maxsize=1)
-def _table(library: Library) -> dict[str, pa.ChunkedArray]:
-    """Columns of all specimens: to look one up on the disk takes as long as to read them all."""
-    table = library.columns(_COLUMNS)
-    return {name: table[name].dictionary_encode() if name in _SHARED else table[name] for name in _COLUMNS}
 
 
 def _place(facts: dict[str, Any]) -> str:

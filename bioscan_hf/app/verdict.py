@@ -8,6 +8,8 @@ from html import escape
 from bioscan_hf.app.answering import Row, agreed_rank
 from bioscan_hf.data.features import RANKS
 
+# Between these, novelty speaks for neither.
+_KNOWN, _NEW = 0.2, 0.8
 EVIDENCE = {"barcode": "By barcode", "image": "By photograph"}
 
 
@@ -90,9 +92,12 @@ def novelty_text(row: Row) -> str:
     """Whether the species is new to the library, in words."""
     if row["novelty"] is None:
         return "whether the species is new is not known"
-    if row["novel"]:
-        return f"probably a species that the library does not have ({percent(row['novelty'])})"
-    return f"probably a species of the library (new: {percent(row['novelty'])})"
+    share = percent(row["novelty"])
+    if row["novelty"] > _NEW:
+        return f"probably a species that the library does not have ({share})"
+    if row["novelty"] < _KNOWN:
+        return f"probably a species of the library (new: {share})"
+    return f"not clear whether the library has the species (new: {share})"
 
 
 def _headline(row: Row) -> str:
@@ -113,7 +118,8 @@ def _safe_chip(row: Row, max_error: float) -> str:
 def _novelty_chip(row: Row) -> str:
     if row["novelty"] is None:
         return ""
-    return f'<span class="bs-chip {"bs-new" if row["novel"] else "bs-known"}">{novelty_text(row)}</span>'
+    kind = "bs-new" if row["novelty"] > _NEW else "bs-known" if row["novelty"] < _KNOWN else "bs-unclear"
+    return f'<span class="bs-chip {kind}">{novelty_text(row)}</span>'
 
 
 def _ranks(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -71,6 +72,8 @@ def app_command(
         screen.answers.print(f"Written to {write_space}/. To try it: cd {write_space} && python app.py")
         screen.answers.print(f"To publish it: cd {write_space} && hf upload me/{name} . --repo-type space")
         return
+    if port is not None:
+        _check_port(host, port)
     from transformers.utils.logging import disable_progress_bar
 
     from bioscan_hf.app.application import build_app, launch
@@ -83,8 +86,8 @@ def app_command(
         app = build_app(served)
         settings = {"server_name": host, "server_port": port, "share": share, "inbrowser": show}
         _, here, public = launch(app, prevent_thread_lock=True, quiet=True, **settings)
-    screen.answers.print(f"The app runs at {public or here} (Ctrl-C ends it).")
     try:
+        screen.answers.print(f"The app runs at {public or here} (Ctrl-C ends it).")
         _wait()
     except KeyboardInterrupt:
         app.close(verbose=False)
@@ -93,6 +96,17 @@ def app_command(
 def _wait() -> None:
     """Wait for Ctrl-C."""
     threading.Event().wait()
+
+
+def _check_port(host: str, port: int) -> None:
+    """Fail before the library is loaded."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise OSError(
+            f"Port {port} of {host} cannot be used ({error.strerror}); choose another with --port, or leave it out for "
+            "the first free one."
+        ) from error
 
 
 def _check_gradio() -> None:

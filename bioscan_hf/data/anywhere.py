@@ -59,7 +59,7 @@ def load_anywhere(
             None if source == SAMPLE else path, splits=splits, image=image, on_error=on_error, skipped=skipped
         )
         if split is not None:
-            found = sorted({name for name in specimens["split"] if name})
+            found = sorted({name for name in specimens["split"][:] if name})
             specimens = select_split(specimens, split)
             if not len(specimens):
                 raise ValueError(f"'{source}' has no specimens of the split {split!r}; it has {found or 'no splits'}.")

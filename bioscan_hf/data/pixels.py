@@ -69,7 +69,11 @@ def _plain_jpeg_bytes(data: bytes) -> int:
 
 
 def _decode_with_pillow(data: bytes) -> np.ndarray:
-    with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+    try:
+        opened = PIL.Image.open(io.BytesIO(data), formats=_FORMATS)
+    except PIL.UnidentifiedImageError as error:
+        raise ValueError("it is no JPEG, PNG, TIFF or WebP file") from error
+    with opened as image:
         _check_pixels(image.height, image.width)
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"expected 8 bits per channel; got Pillow's mode {image.mode}")

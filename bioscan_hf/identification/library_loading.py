@@ -29,6 +29,7 @@ from bioscan_hf.identification.models import (
 )
 from bioscan_hf.identification.profile import Profile
 from bioscan_hf.identification.search import CellIndex, ExactIndex, Index
+from bioscan_hf.models.pretrained import PACKAGED, packaged_model
 
 # Of the manifest: what the attributes of a library say.
 _APART = ("format", "dtype", "counts", "taxa", "calibration", "profile", "image_tower", "files")
@@ -133,6 +134,8 @@ def _load_model(
         return LibraryModel()
     if any(file.startswith(f"{which}/") for file in manifest["files"]):
         model = load(str(folder / which), device=device)._replace(name=name)
+    elif name in PACKAGED:  # that of the package, though here may be a folder of this name
+        model = load(str(packaged_model(name)), device=device)._replace(name=name, folder=None)
     else:
         model = load(name, device=device, revision=expected if "/" in name else None)
     if model.revision != expected:

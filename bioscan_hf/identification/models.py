@@ -70,7 +70,10 @@ class LibraryModels(NamedTuple):
 
 
 def load_models(
-    model: LibraryModel | str, image_model: LibraryModel | str | None = None, *, device: str | None = None
+    model: LibraryModel | str | Path,
+    image_model: LibraryModel | str | Path | None = None,
+    *,
+    device: str | None = None,
 ) -> LibraryModels:
     """Load the models of a library.
 
@@ -84,13 +87,13 @@ def load_models(
         OSError: If there is no such repository, or the Hub does not answer.
         ValueError: If there are two models for images, or one is none that is expected.
     """
-    barcodes = load_model(model, device=device) if isinstance(model, str) else model
+    barcodes = model if isinstance(model, LibraryModel) else load_model(str(model), device=device)
     if barcodes.towers is not None and image_model is not None:
         raise ValueError(
             f"'{barcodes.name}' is a CLIBD, which is for images, and so is the image model; give one of them, and for "
             f"barcodes '{ALIGNED}' or a model of barcodes."
         )
-    images = load_image_model(image_model, device=device) if isinstance(image_model, str) else image_model
+    images = load_image_model(str(image_model), device=device) if isinstance(image_model, str | Path) else image_model
     if images is not None and images.towers is None:
         raise ValueError(f"The image model must be a CLIBD; '{images.name}' is a model of barcodes.")
     return LibraryModels(barcodes, images) if barcodes.towers is None else LibraryModels(LibraryModel(), barcodes)

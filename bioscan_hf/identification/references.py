@@ -79,7 +79,7 @@ def hold_out(specimens: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     """
     splits = np.array(partition(specimens, seed=seed))
     # Specimens without barcode, which have images, are none of them alike.
-    held_out = np.isin(splits, ("test", "test_unseen")) & np.array([bool(name) for name in specimens["dna_barcode"]])
+    held_out = np.isin(splits, ("test", "test_unseen")) & np.array([bool(name) for name in specimens["dna_barcode"][:]])
     return specimens.select(np.flatnonzero(~held_out)), specimens.select(np.flatnonzero(held_out))
 
 
@@ -89,8 +89,8 @@ def check_apart(specimens: Dataset, calibration: Dataset) -> None:
     Raises:
         ValueError: If a process id is among both.
     """
-    known = set(specimens["processid"])
-    if shared := [name for name in calibration["processid"] if name in known]:
+    known = set(specimens["processid"][:])
+    if shared := [name for name in calibration["processid"][:] if name in known]:
         raise ValueError(
             f"{len(shared):,} of the {len(calibration):,} specimens for calibration are in the library, too, such as "
             f"{shared[0]!r}; give others."

@@ -20,6 +20,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from bioscan_hf.hub.eval_results import is_hub_id
 from bioscan_hf.hub.push import save_model
 from bioscan_hf.models.pretrained import PACKAGED, find_packaged, packaged_model
 
@@ -167,8 +168,12 @@ def load_classifier(folder: str | Path, **options: Any) -> Any:
         A BarcodeBERT classifier of one rank or of several, or a `PeftModel` around one.
 
     Raises:
-        OSError: If it cannot be loaded.
+        OSError: If there is none, or it cannot be loaded.
     """
+    if not Path(find_packaged(str(folder))).exists() and not is_hub_id(str(folder)):
+        raise FileNotFoundError(
+            f"No such folder: '{folder}'; expected that of a classifier, or a repository on the Hub (name/repository)."
+        )
     folder = find_packaged(str(folder))
     adapter = is_adapter(Path(folder)) if Path(folder).exists() else _has_adapter(folder, **options)
     config = AutoConfig.from_pretrained(folder, **options)

@@ -240,7 +240,8 @@ def _load(source: ModelFiles, arguments: AlignmentArguments) -> Any:
 
 
 def _find(spec: str) -> ModelFiles:
-    return find_model(spec, Path(find_packaged(spec)).expanduser(), None, expected=_EXPECTED)
+    folder = Path(find_packaged(spec)).expanduser()
+    return find_model(spec, folder, None, expected=_EXPECTED, ownerless=True)  # as texts' bert-base-uncased
 
 
 def _size(spec: str) -> str:

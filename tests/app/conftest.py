@@ -19,17 +19,25 @@ from bioscan_hf.app.application import build_app, launch
 from bioscan_hf.app.served import Served
 
 OpenPage = Callable[..., Page]
-_WAIT_MS = 20_000
+_WAIT_MS = 60_000
+
+
+def find_chromium() -> str:
+    """The program; without one, tests are skipped here, and fail in CI."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if program := shutil.which(name):
+            return program
+    message = "needs chromium (`apt-get install chromium`)"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 # Of the module, not of the session: as long as Playwright runs, no other test of this process can use asyncio.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Chromium, without a window."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        message = "needs chromium (`apt-get install chromium`)"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    program = find_chromium()
     expect.set_options(timeout=_WAIT_MS)
     with sync_playwright() as playwright:
         # In a container, Chromium has no sandbox.

@@ -3,11 +3,11 @@ import re
 import numpy as np
 import pytest
 
-from bioscan_hf.app.alignment import WIDTH, Alignment, align, alignment_html, unpack
+from bioscan_hf.app.alignment import WIDTH, Alignment, align, alignment_html, barcode_of, unpack
 from bioscan_hf.identification.letters import reverse_complement
 from bioscan_hf.identification.packed import pack
 from tests.app.made_app import hostile, served
-from tests.identification.made_library import non_coi, specimens
+from tests.identification.made_library import library, non_coi, specimens
 
 TEST = specimens("test", 12)
 
@@ -67,3 +67,13 @@ def test_long_ones_are_drawn_in_lines() -> None:
 
 def test_names_are_escaped() -> None:
     assert "<script" not in alignment_html(made("ACGT", "ACGT"), hostile())
+
+
+def test_barcodes_come_back_from_their_columns() -> None:
+    barcodes = [barcode_of(library(), key) for key in range(0, len(library().keys.first), 9)]
+    firsts = library().keys.first[::9].tolist()
+    # The columns of the gene are those that many barcodes have; an ambiguous letter is unknown.
+    for barcode, row in zip(barcodes, firsts, strict=True):
+        assert len(barcode) > 100 and barcode in re.sub("[^ACGT]", "N", specimens("train")[row]["dna_barcode"])
+    _, neighbours, _ = library().ask(barcodes)
+    assert neighbours.identities is not None and (neighbours.identities[:, 0] == 1).all()

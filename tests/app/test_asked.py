@@ -27,6 +27,10 @@ def asked(text: str = "", table: Path | None = None, photographs: Sequence[tuple
         (f">A|x\n{ONE[:9]}\n{ONE[9:]}\n>B\n{OTHER}", [("A", ONE, None), ("B", OTHER, None)]),
         # Wrapped, as an editor leaves it.
         ("\n".join([ONE * 3, ONE * 3, "ACG"]), [("barcode-1", ONE * 6 + "ACG", None)]),
+        # As GenBank shows it.
+        ("        1 aacattatat tttatttttg\n       21 g", [("barcode-1", ONE[:20], None), ("barcode-2", "G", None)]),
+        (f"  1 {ONE * 3}\n 64 {ONE * 3}\n127 ACG", [("barcode-1", ONE * 6 + "ACG", None)]),
+        (f">\ud83d\n{ONE}", [("?", ONE, None)]),
         # No wrapped line is longer than the first.
         ("\n".join([ONE * 3, ONE * 4]), [("barcode-1", ONE * 3, None), ("barcode-2", ONE * 4, None)]),
     ],

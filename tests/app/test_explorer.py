@@ -1,5 +1,4 @@
 import json
-import re
 from functools import cache
 from typing import Any
 
@@ -7,9 +6,9 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from bioscan_hf.app.explorer import Explorer, Shown, barcode_of
+from bioscan_hf.app.alignment import barcode_of
+from bioscan_hf.app.explorer import Explorer, Shown
 from bioscan_hf.app.points import Points
-from bioscan_hf.app.specimen_view import specimen_id
 from tests.app.made_app import served, served_with_images
 from tests.identification.made_library import library, specimens
 
@@ -94,7 +93,7 @@ def test_a_specimen_with_a_photograph_is_preferred() -> None:
     key = int(np.flatnonzero(keys.specimens > 1)[0])
     rows = np.flatnonzero(keys.of_specimen == key).tolist()
     assert made.pictured(key) == rows[0]
-    pictures, last = made.served.pictures, specimen_id(made.served.library, rows[-1])
+    pictures, last = made.served.pictures, made.served.id_of(rows[-1])
     kept = dict(pictures._row_of)
     try:
         pictures._row_of = {last: kept[last]}
@@ -118,13 +117,3 @@ def test_a_search_that_finds_nothing_says_so() -> None:
     message, *others = explorer().search("<script>alert(1)</script>")
     assert "&lt;script&gt;" in message.value and "<script" not in message.value and message.visible
     assert all(update == gr.skip() for update in others)
-
-
-def test_barcodes_come_back_from_their_columns() -> None:
-    barcodes = [barcode_of(library(), key) for key in range(0, len(library().keys.first), 9)]
-    firsts = library().keys.first[::9].tolist()
-    # The columns of the gene are those that many barcodes have; an ambiguous letter is unknown.
-    for barcode, row in zip(barcodes, firsts, strict=True):
-        assert len(barcode) > 100 and barcode in re.sub("[^ACGT]", "N", specimens("train")[row]["dna_barcode"])
-    _, neighbours, _ = library().ask(barcodes)
-    assert neighbours.identities is not None and (neighbours.identities[:, 0] == 1).all()

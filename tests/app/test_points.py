@@ -55,6 +55,11 @@ def test_a_layout_is_computed_once(layout: Layout, tmp_path: Path) -> None:
     assert np.array_equal(library_points(library(), tmp_path).places, first.places) and layout.calls == 3
 
 
+def test_a_cache_that_cannot_be_written_is_no_hindrance(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert len(library_points(library(), tmp_path / "file" / "maps").keys) and layout.calls == 1
+
+
 def test_another_library_has_another_layout(layout: Layout, tmp_path: Path) -> None:
     library_points(library(), tmp_path)
     library_points(library().add(specimens("val", 12)), tmp_path)

@@ -54,6 +54,7 @@ def test_a_folder(saved: Path, cache: Path) -> None:
     assert (opened.name, opened.simulated, opened.identifier.max_error) == ("beetles", False, 0.05)
     ids = opened.library.columns(["processid"])["processid"].to_pylist()
     assert [opened.row_of(processid) for processid in ids] == list(range(40)) and opened.row_of("nobody") == -1
+    assert [opened.id_of(row) for row in range(40)] == list(ids)
     assert opened.pictures.of(ids[0]) is None and not cache.exists()
 
 

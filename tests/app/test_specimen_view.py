@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from bioscan_hf.app.pictures import Pictures
 from bioscan_hf.app.served import NEAREST, Served
-from bioscan_hf.app.specimen_view import PIXELS, SPECIMEN_CSS, as_data, specimen_html, specimen_id, specimen_lineage
+from bioscan_hf.app.specimen_view import PIXELS, SPECIMEN_CSS, as_data, specimen_html, specimen_lineage
 from bioscan_hf.data.features import RANKS
 from bioscan_hf.identification.identify import Identifier
 from bioscan_hf.identification.library import Library
@@ -71,7 +71,6 @@ def test_what_is_unknown_is_left_out() -> None:
 def test_the_lineage_is_that_of_the_library() -> None:
     lineage = specimen_lineage(served().library, 7)
     assert lineage == {rank: specimens("train")[7][rank] for rank in RANKS if specimens("train")[7][rank]}
-    assert specimen_id(served().library, 7) == specimens("train")[7]["processid"]
 
 
 def test_a_photograph_is_on_the_page_itself() -> None:

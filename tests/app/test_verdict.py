@@ -52,6 +52,9 @@ def test_a_library_that_is_not_calibrated() -> None:
 def test_novelty_in_words() -> None:
     assert novelty_text(row(novelty=0.9, novel=True)) == "probably a species that the library does not have (90\u00a0%)"
     assert novelty_text(row(novelty=0.1, novel=False)) == "probably a species of the library (new: 10\u00a0%)"
+    unclear = row(novelty=0.6, novel=True)
+    assert novelty_text(unclear) == "not clear whether the library has the species (new: 60\u00a0%)"
+    assert "bs-unclear" in verdict_html(unclear, 0.01)
     assert "not known" in novelty_text(row(novelty=None, novel=None))
     unseen = row("test_unseen")
     assert unseen["novel"] and "the library does not have" in verdict_html(unseen, 0.05)

@@ -107,6 +107,15 @@ def test_wrong_use_is_one_line(
     assert error.startswith("bioscan: ") and message in error and "\n" not in error
 
 
+def test_a_port_in_use_is_told_before_the_library_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], opened: list[dict[str, Any]]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run(monkeypatch, "app", "--port", str(port)) == 1
+    assert capsys.readouterr().err.startswith(f"bioscan: Port {port} of 127.0.0.1 cannot be used") and not opened
+
+
 def test_without_gradio_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,7 @@ def made() -> typer.Typer:
 
     @app.command(epilog="```bash\nbioscan count x --many 2\n```", rich_help_panel="Numbers")
     def count(
-        source: Annotated[str, typer.Argument(help="What | is counted.", metavar="INPUT")],
+        source: Annotated[list[str], typer.Argument(help="What | is counted.", metavar="INPUT")],
         kind: Annotated[Literal["a", "b"], typer.Option(help="Either; as --many.")] = "a",
         many: Annotated[int, typer.Option(help="How many *_1; `a_b`.", min=1, rich_help_panel="More")] = 3,
     ) -> None:
@@ -56,6 +56,7 @@ def test_a_page_has_help_example_arguments_and_options(pages: dict[str, str]) ->
     assert "\n\n```bash\nbioscan count x --many 2\n```\n" in page
     assert r"What \| is counted." in page and "**Arguments**" in page and "**More**" in page
     assert "| <code>--kind &lt;a&#124;b&gt;</code> | Either; as `--many`. [default: a] |" in page
+    assert "| <code>INPUT &lt;str&gt; ...</code> |" in page and "| <code>--many &lt;int&gt;</code> |" in page
     assert r"How many \*\_1; `a_b`. [default: 3; x&gt;=1]" in page and "--help" not in page
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,8 @@ def answers(count: int, nearest: int, seed: int, evidence: str) -> Answers:
 
 
 def assert_row(one: Answers, row: int, other: Answers, place: int) -> None:
-    for mine, theirs in zip(one, other, strict=True):
+    pairs: list[tuple[Any, Any]] = list(zip(one, other, strict=True))
+    for mine, theirs in pairs:
         np.testing.assert_array_equal(mine[row], theirs[place])
 
 

@@ -17,8 +17,8 @@ def test_what_a_library_was_made_of(saved_library: Path) -> None:
     facts, made = described(saved_library), library()
     assert facts["specimens"] == f"{len(specimens('train')):,}" == "603"
     assert facts["keys"] == f"{len(made.keys.first)} distinct pairs of barcode and lineage"
-    assert facts["taxa"].startswith(f"{len(made.taxa['phylum'])} phylum, ")
-    assert facts["taxa"].endswith(f"{len(set(specimens('train')['species']))} species")
+    assert facts["taxa"].startswith(f"phylum {len(made.taxa['phylum'])}, class ")
+    assert facts["taxa"].endswith(f", species {len(set(specimens('train')['species']))}")
     assert facts["model"] == "aligned" and "image model" not in facts
     assert facts["source"] == "bioscan_hf sample (simulated specimens), revision 0123456789ab"
     assert facts["calibrated by barcode"] == "phylum, class, order, family, subfamily, genus, species, novelty"
@@ -33,7 +33,7 @@ def test_a_small_one_made_in_python(tmp_path: Path) -> None:
     one.save(tmp_path / "one")
     facts = described(tmp_path / "one")
     assert facts["calibrated"] == "no: there were no specimens to hold out"
-    assert facts["taxa"] == "1 phylum, 1 class, 1 order, 1 family, 1 genus"
+    assert facts["taxa"] == "phylum 1, class 1, order 1, family 1, genus 1"
     assert facts["source"] == "unknown, revision unknown" and facts["made by"].endswith(": in Python")
 
 

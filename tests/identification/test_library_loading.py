@@ -148,6 +148,17 @@ class TestModels:
         assert loaded.barcodes.encoder is not None and loaded.barcodes.encoder.dimension == 256
         assert Identifier(loaded)(QUERIES[:20]).equals(Identifier(made)(QUERIES[:20]))
 
+    def test_the_one_of_the_package_beside_a_folder_of_its_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = Library.build(specimens("train", 30), calibration=specimens("val_unseen", 2), model="barcodebert-small")
+        made.save(tmp_path / "lib")
+        save_model(tmp_path / "barcodebert-small")
+        monkeypatch.chdir(tmp_path)
+        loaded = Library.load("lib")
+        assert loaded.info == made.info and loaded.model_folders == {}
+        assert Identifier(loaded)(QUERIES[:5]).equals(Identifier(made)(QUERIES[:5]))
+
     def test_another_revision_of_the_same_name(self, tmp_path: Path) -> None:
         given = specimens("train", 30)
         Library.build(given, calibration=specimens("val_unseen", 2), model="kmer:4").save(tmp_path / "lib")

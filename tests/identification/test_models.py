@@ -54,6 +54,7 @@ class TestTwoModels:
             **{"image_model": "tiny", "image_model_revision": revision},
         }
         assert models.folders == {"image_model": folder}
+        assert load_models("kmer:3", folder, device="cpu").info == models.info, "by its path, too"
 
     def test_none_for_images(self) -> None:
         models = load_models("aligned")
@@ -79,6 +80,7 @@ class TestTwoModels:
         for name, message in (
             ("barcodebert-small", "no CLIBD, but of the type 'barcodebert'; expected 'clibd-small'"),
             ("kmer:3", "'kmer:3' is no encoder; expected 'clibd-small'"),
+            ("aligned", r"No such file or folder: 'aligned'\. Expected 'clibd-small'"),
             (str(tmp_path / "none"), r"No such file or folder: .*none'\. Expected 'clibd-small', which comes with"),
         ):
             with pytest.raises((ValueError, FileNotFoundError), match=message):

@@ -27,6 +27,7 @@ from bioscan_hf import (
     build_tokenizer,
 )
 from bioscan_hf.hub.push import save_model
+from bioscan_hf.training import lora
 from bioscan_hf.training.classification import finetuning_task
 from bioscan_hf.training.lora import (
     TARGET_MODULES,
@@ -188,6 +189,13 @@ class TestSavedAdapter:
         home = tmp_path / "home"
         home.mkdir()
         assert "Peft" in hub.run(source, home, f"{repo}-adapter", str(folder / "logits")).stdout
+
+
+@pytest.mark.parametrize("name", ["my-clasifier", "a/b/c", "/none/such"])
+def test_a_classifier_that_is_not_there_is_not_sought_on_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lora, "file_exists", None)
+    with pytest.raises(FileNotFoundError, match=f"^No such folder: '{name}'; expected that of a classifier"):
+        load_classifier(name)
 
 
 def test_frozen_weights_may_be_held_in_4_bits(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import typer
 FOLDER = "reference/commands"
 _ARGUMENTS, _MAIN_PANEL = "Arguments", "Options"
 _HELP = "--help"
+_RANGE, _LIST = re.compile(r"<(\w+) range>"), re.compile(r"<list\[(\w+)\]>")
 _HEADER = "| command | what it does |\n| --- | --- |"
 
 
@@ -94,6 +95,7 @@ def _options(command: Any, context: Any) -> Iterator[str]:
 
 def _names(names: str) -> str:
     """`--output <path>` as code; HTML, as a table knows no `|` in code."""
+    names = _RANGE.sub(r"<\1>", _LIST.sub(lambda of: f"<{of[1].lower()}> ...", names))  # the meaning has the bounds
     escaped = (html.escape(name.strip()).replace("|", "&#124;") for name in names.split(" / "))
     return "<br>".join(f"<code>{name}</code>" for name in escaped)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.utils import validate_repo_id
 from transformers import PreTrainedModel
 
 from bioscan_hf.data.files import digest
@@ -48,7 +49,9 @@ class ModelFiles(NamedTuple):
             return None
 
 
-def find_model(spec: str | Path, path: Path, revision: str | None, *, expected: str) -> ModelFiles:
+def find_model(
+    spec: str | Path, path: Path, revision: str | None, *, expected: str, ownerless: bool = False
+) -> ModelFiles:
     """Find a model.
 
     Args:
@@ -56,6 +59,8 @@ def find_model(spec: str | Path, path: Path, revision: str | None, *, expected: 
         path: The same as a path.
         revision: Branch, tag or commit on the Hub.
         expected: What may be given, for the messages.
+        ownerless: Whether a repository may have no owner in its name, as `bert-base-uncased`. Else such a name is a
+            mistake, which is told without asking the Hub.
 
     Raises:
         FileNotFoundError: If `spec` can be a path only, and nothing is there.
@@ -69,6 +74,9 @@ def find_model(spec: str | Path, path: Path, revision: str | None, *, expected: 
     if isinstance(spec, Path) or path.suffix.lower() in EMBEDDING_ENDINGS or spec.startswith((".", "/", "~")):
         raise FileNotFoundError(f"No such file or folder: '{path}'. Expected {expected}.")
     try:
+        validate_repo_id(spec)
+        if "/" not in spec and not ownerless:
+            raise FileNotFoundError(f"No such file or folder: '{spec}'. Expected {expected}.")
         config = Path(hf_hub_download(spec, "config.json", revision=revision))
     except HFValidationError as error:
         raise ValueError(f"'{spec}' is no encoder; expected {expected}.") from error

@@ -4,11 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from bioscan_hf import BarcodeBertForMaskedLM, build_tokenizer
 from bioscan_hf.data.files import digest
+from bioscan_hf.evaluation.encoders import model_files
 from bioscan_hf.evaluation.encoders.barcodebert import BarcodeBertEncoder
+from bioscan_hf.evaluation.encoders.clibd import load_clibd
+from bioscan_hf.evaluation.encoders.image_loading import load_image_encoder
 from bioscan_hf.evaluation.encoders.kmer_counts import KmerCounts
 from bioscan_hf.evaluation.encoders.loading import load_encoder
 from bioscan_hf.evaluation.encoders.precomputed import Precomputed
@@ -52,10 +56,23 @@ def test_what_is_no_encoder_is_refused(spec: str, tmp_path: Path, monkeypatch: p
         load_encoder(spec)
 
 
-@pytest.mark.parametrize("spec", ["./x", "/no/such/model", "~/no-such-model", "a.parquet", "no/such.npz", Path("x")])
-def test_a_path_without_anything_is_not_sought_on_the_hub(spec: str | Path) -> None:
-    with pytest.raises(FileNotFoundError, match="No such file or folder"):
-        load_encoder(spec)
+@pytest.mark.parametrize(
+    "spec", ["./x", "/no/such/model", "~/no-such-model", "a.parquet", "no/such.npz", Path("x"), "barcodebert-smal"]
+)
+def test_what_can_be_no_repository_is_not_sought_on_the_hub(spec: str | Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_files, "hf_hub_download", None)
+    for load in (load_encoder, load_clibd, load_image_encoder):
+        with pytest.raises(FileNotFoundError, match=r"^No such file or folder: '.*'\. Expected '"):
+            load(spec)
+
+
+def test_only_where_it_is_allowed_a_repository_has_no_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(repo: str, name: str, revision: str | None) -> str:
+        raise LocalEntryNotFoundError(f"asked for {repo}")
+
+    monkeypatch.setattr(model_files, "hf_hub_download", download)
+    with pytest.raises(OSError, match="asked for bert-base-uncased"):
+        model_files.find_model("bert-base-uncased", Path("bert-base-uncased"), None, expected="one", ownerless=True)
 
 
 def test_folders_without_model_are_refused(folder: Path, tmp_path: Path) -> None:
