@@ -12,6 +12,9 @@ from bioscan_hf.data.features import RANKS
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
 from bioscan_hf.training.settings import check_settings, setting
 
+# Few weights, some of which start at 0, take a larger rate than a whole model; measured on the sample.
+ADAPTER_LEARNING_RATE = 5e-3
+
 
 @dataclass(frozen=True)
 class TrainingArguments:
@@ -234,6 +237,10 @@ class FinetuningArguments(TrainingArguments, BarcodeDataArguments, OutputArgumen
 
     panel: ClassVar[str] = "Model and objective"
 
+    # None until `__post_init__`, which puts in what the method takes.
+    learning_rate: float = setting(
+        f"Peak of the learning rate; by default 1e-4, and {ADAPTER_LEARNING_RATE} with --method lora.", None, above=0
+    )
     model: str | None = setting("Folder or repository of a BarcodeBERT; by default a new one.", None)
     model_revision: str | None = setting("Branch, tag or commit of the model's repository.", None)
     rank: str = setting("Rank to name, or several, as family,genus,species, that then never contradict.", "species")
@@ -260,6 +267,9 @@ class FinetuningArguments(TrainingArguments, BarcodeDataArguments, OutputArgumen
     )
 
     def __post_init__(self) -> None:
+        if vars(self)["learning_rate"] is None:
+            rate = ADAPTER_LEARNING_RATE if self.method == "lora" else TrainingArguments.learning_rate
+            object.__setattr__(self, "learning_rate", rate)  # the instance is frozen
         super().__post_init__()
         if not set(self.ranks) <= set(RANKS) or len(set(self.ranks)) < len(self.ranks):
             raise ValueError(f"`rank` must be some of {list(RANKS)}, with commas between; got {self.rank!r}.")

@@ -101,6 +101,14 @@ def test_ranks_go_from_broad_to_fine() -> None:
     assert FinetuningArguments(**MODEL, rank="species, family,genus").ranks == ["family", "genus", "species"]
 
 
+@pytest.mark.parametrize(("method", "expected"), [("full", 1e-4), ("linear", 1e-4), ("lora", 5e-3)])
+def test_adapters_have_a_learning_rate_of_their_own(method: Any, expected: float) -> None:
+    assert FinetuningArguments(**MODEL, method=method).learning_rate == expected
+    assert FinetuningArguments(**MODEL, method=method, learning_rate=0.5).learning_rate == 0.5
+    with pytest.raises(ValueError, match="`learning_rate` must be above 0; got 0"):
+        FinetuningArguments(**MODEL, method=method, learning_rate=0)
+
+
 @pytest.mark.parametrize("rank", ["tribe", "genus,tribe", "genus,genus", ""])
 def test_unknown_and_repeated_ranks_are_refused(rank: str) -> None:
     with pytest.raises(ValueError, match=f"`rank` must be some of .*'species'.* got {rank!r}"):
