@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -15,6 +15,8 @@ from bioscan_hf.app.specimen_view import SPECIMEN_CSS, specimen_html
 from bioscan_hf.app.verdict import EVIDENCE, agreement_html, percent, verdict_html
 from bioscan_hf.identification.results import nearest_prefix
 
+Found = tuple[int, str, str]
+"""Row of a specimen, its process id, and how similar it is."""
 ANSWER_CSS = (
     SPECIMEN_CSS
     + """
@@ -45,29 +47,32 @@ def answer_html(served: Served, answered: Answered, place: int) -> str:
     if len(rows) == 2:
         parts.append(agreement_html(rows))
     parts.append(f'<div class="bs-pair">{verdicts}</div>')
-    for row in rows:
-        parts.append(_nearest(served, row, len(rows) == 2))
+    found = [_found(served, row) for row in rows]
+    for row, own in zip(rows, found, strict=True):
+        parts.append(_nearest(served, row, own, len(rows) == 2))
     barcode = answered.queries.barcodes[place] if rows[0]["evidence"] == "barcode" else None
-    alignments = _alignments(served, rows[0], barcode) if barcode else ""
-    parts.append(f'<div class="bs-two">{alignments}{_map(served, answered, place)}</div>')
+    alignments = _alignments(served, found[0], barcode) if barcode else ""
+    parts.append(f'<div class="bs-two">{alignments}{_map(served, answered, place, found)}</div>')
     return f'<article class="bs-answer">{"".join(parts)}</article>'
 
 
-def _found(served: Served, row: Row) -> Iterator[tuple[int, str, str]]:
+def _found(served: Served, row: Row) -> list[Found]:
     """Nearest specimens: their rows, process ids, and how similar they are."""
+    found: list[Found] = []
     for place in range(NEAREST):
         prefix = nearest_prefix(place)
         processid = row[f"{prefix}processid"]
         if processid is not None:
             identity, similarity = row[f"{prefix}identity"], row[f"{prefix}similarity"]
             same = "" if identity is None else f", {percent(identity)} of the letters equal"
-            yield served.row_of(processid), processid, f"similarity {similarity:.3f}{same}"
+            found.append((served.row_of(processid), processid, f"similarity {similarity:.3f}{same}"))
+    return found
 
 
-def _nearest(served: Served, row: Row, by_both: bool) -> str:
+def _nearest(served: Served, row: Row, found: Sequence[Found], by_both: bool) -> str:
     cards = [
-        f"<li>{specimen_html(served, found, caption=f'{number}. {told}')}</li>"
-        for number, (found, _, told) in enumerate(_found(served, row), 1)
+        f"<li>{specimen_html(served, specimen, caption=f'{number}. {told}')}</li>"
+        for number, (specimen, _, told) in enumerate(found, 1)
     ]
     if not cards:
         return ""
@@ -75,8 +80,7 @@ def _nearest(served: Served, row: Row, by_both: bool) -> str:
     return f'<h3>Nearest specimens of the library{which}</h3><ol class="bs-cards">{"".join(cards)}</ol>'
 
 
-def _alignments(served: Served, row: Row, barcode: str) -> str:
-    found = list(_found(served, row))
+def _alignments(served: Served, found: Sequence[Found], barcode: str) -> str:
     alignments = align(served.library, barcode, [place for place, *_ in found])
     parts = []
     for number, ((_, processid, _), alignment) in enumerate(zip(found, alignments, strict=True), 1):
@@ -93,13 +97,12 @@ def _count(differences: int) -> str:
     return "1 difference" if differences == 1 else f"{differences} differences"
 
 
-def _map(served: Served, answered: Answered, place: int) -> str:
+def _map(served: Served, answered: Answered, place: int, found: Sequence[Sequence[Found]]) -> str:
     sites: list[Site] = []
     without = 0
-    for row in answered.rows[place]:
+    for row, own in zip(answered.rows[place], found, strict=True):
         letter = "P" if row["evidence"] == "image" and len(answered.rows[place]) == 2 else ""
-        found = list(_found(served, row))
-        for number, ((_, processid, _), where) in enumerate(zip(found, _places(served, found), strict=True), 1):
+        for number, ((_, processid, _), where) in enumerate(zip(own, _places(served, own), strict=True), 1):
             if where is None:
                 without += 1
             else:
@@ -118,7 +121,7 @@ def _map(served: Served, answered: Answered, place: int) -> str:
     )
 
 
-def _places(served: Served, found: Sequence[tuple[int, str, str]]) -> list[tuple[float, float] | None]:
+def _places(served: Served, found: Sequence[Found]) -> list[tuple[float, float] | None]:
     table = served.facts.select(["coord-lat", "coord-lon"]).take(np.array([row for row, *_ in found], np.int64))
     pairs = zip(table["coord-lat"].to_pylist(), table["coord-lon"].to_pylist(), strict=True)
     return [None if latitude is None or longitude is None else (latitude, longitude) for latitude, longitude in pairs]

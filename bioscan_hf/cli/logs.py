@@ -32,4 +32,6 @@ def set_up_logs() -> None:
             logger.handlers.clear()
             logger.propagate = True
     if level == "verbose":
+        # It prints whole configurations, of all that a model is made of.
+        logging.getLogger("transformers.configuration_utils").setLevel(logging.WARNING)
         logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", force=True)

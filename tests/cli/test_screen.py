@@ -107,11 +107,21 @@ def test_quiet_hides_warnings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 def test_verbose_shows_messages_with_times(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ("", "bioscan_hf", "transformers", "datasets", "huggingface_hub", "accelerate", "httpx")
+    names = (
+        "",
+        "bioscan_hf",
+        "transformers",
+        "transformers.configuration_utils",
+        "datasets",
+        "huggingface_hub",
+        "accelerate",
+        "httpx",
+    )
     kept = [(logger := logging.getLogger(name), logger.level, logger.handlers[:], logger.propagate) for name in names]
     try:
         set_level("verbose")
         set_up_logs()
+        logging.getLogger("transformers.configuration_utils").info("a long configuration")
         logging.getLogger("transformers.models").info("loading")
         logging.getLogger("bioscan_hf").info("done")
         lines = capsys.readouterr().err.splitlines()

@@ -14,9 +14,12 @@ from bioscan_hf.cli.benchmark.common import (
     CacheDir,
     Data,
     Device,
+    Keys,
     Limit,
     PullRequest,
     PushToHub,
+    Queries,
+    QueriesUnseen,
     Report,
     Splits,
     TrustRemoteCode,
@@ -57,27 +60,9 @@ def barcode(
             "it is installed. These two take a minute on the sample, and hours on many specimens. `none` for none."
         ),
     ] = "kmer:4,kmer:6",
-    keys: Annotated[
-        str,
-        typer.Option(
-            help="Split of the known specimens.",
-            autocompletion=completion.splits,
-        ),
-    ] = "train",
-    queries: Annotated[
-        str,
-        typer.Option(
-            help="Split of the queries of seen species.",
-            autocompletion=completion.splits,
-        ),
-    ] = "test",
-    queries_unseen: Annotated[
-        str,
-        typer.Option(
-            help="Split of the queries of unseen species.",
-            autocompletion=completion.splits,
-        ),
-    ] = "test_unseen",
+    keys: Keys = "train",
+    queries: Queries = "test",
+    queries_unseen: QueriesUnseen = "test_unseen",
     neighbours: Annotated[int, typer.Option(help="Keys that vote in the weighted k-NN.", min=1)] = 20,
     temperature: Annotated[float, typer.Option(help="Of their votes.")] = 0.02,
     linear_probe: Annotated[

@@ -60,6 +60,13 @@ Pooling = Annotated[
 Splits = Annotated[
     Path | None, typer.Option(help="Table of processid and split that replaces the column `split`.", show_default=False)
 ]
+Keys = Annotated[
+    str, typer.Option(help="Split of the known specimens, or sum as train+val.", autocompletion=completion.splits)
+]
+Queries = Annotated[str, typer.Option(help="Split of the queries of seen species.", autocompletion=completion.splits)]
+QueriesUnseen = Annotated[
+    str, typer.Option(help="Split of the queries of unseen species.", autocompletion=completion.splits)
+]
 Limit = Annotated[
     int | None, typer.Option(help="Use so many specimens of each split, drawn at random.", min=1, show_default="all")
 ]

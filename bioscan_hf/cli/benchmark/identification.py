@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bioscan_hf.cli import completion
-from bioscan_hf.cli.benchmark.common import AsJson, Data, Splits, reporting, show, this_command
+from bioscan_hf.cli.benchmark.common import (
+    AsJson,
+    Data,
+    Keys,
+    Queries,
+    QueriesUnseen,
+    Splits,
+    reporting,
+    show,
+    this_command,
+)
 from bioscan_hf.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -32,27 +41,9 @@ def identification(
     ] = "blast,vsearch,kmer:4",
     threads: Annotated[int, typer.Option(help="Threads of each program.", min=1)] = 2,
     max_error: Annotated[float, typer.Option(help="Error that safe names may have.", min=0, max=1)] = 0.01,
-    keys: Annotated[
-        str,
-        typer.Option(
-            help="Split of the known specimens.",
-            autocompletion=completion.splits,
-        ),
-    ] = "train",
-    queries: Annotated[
-        str,
-        typer.Option(
-            help="Split of the queries of seen species.",
-            autocompletion=completion.splits,
-        ),
-    ] = "test",
-    queries_unseen: Annotated[
-        str,
-        typer.Option(
-            help="Split of the queries of unseen species.",
-            autocompletion=completion.splits,
-        ),
-    ] = "test_unseen",
+    keys: Keys = "train",
+    queries: Queries = "test",
+    queries_unseen: QueriesUnseen = "test_unseen",
     calibration: Annotated[
         str, typer.Option(help="Splits that confidence and novelty are learnt from.")
     ] = "val+val_unseen+other_heldout",

@@ -17,6 +17,7 @@ from bioscan_hf.cli.benchmark.common import (
     Device,
     Dna,
     Image,
+    Keys,
     Limit,
     Pooling,
     PullRequest,
@@ -60,13 +61,7 @@ def retrieval(
     output: Annotated[Path, typer.Option(help="Folder for results, page and pictures.")] = Path(
         "bioscan-benchmark-retrieval"
     ),
-    keys: Annotated[
-        str,
-        typer.Option(
-            help="Splits of the known specimens.",
-            autocompletion=completion.splits,
-        ),
-    ] = "train+key_unseen",
+    keys: Keys = "train+key_unseen",
     queries: Annotated[
         Literal["test", "val"], typer.Option(help="Split of the queries; also of those of unseen species.")
     ] = "test",
