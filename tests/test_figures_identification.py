@@ -73,6 +73,7 @@ def test_names_in_the_tutorial_are_those_of_the_sample(sample: Dataset) -> None:
     assert len(shown) == 6
     for (_, taxon, rank, sure, novelty, identity), answer in zip(shown, answers, strict=True):
         assert answer["safe_taxon"].startswith(taxon) and answer["safe_rank"] == rank
-        assert sure == f"{100 * answer[f'{rank}_probability']:.1f} %"
+        # Half of the last digit for rounding; the number of threads, by the order of sums, changes it by 0.03.
+        assert abs(float(sure.removesuffix(" %")) - 100 * answer[f"{rank}_probability"]) < 0.05 + 0.04
         assert novelty == f"{'new ' if answer['novel'] else ''}{answer['novelty']:.2f}"
         assert identity == f"{100 * answer['nearest_identity']:.1f} %"

@@ -250,7 +250,9 @@ load_dataset(split="train", modalities="dna")
 
 def upload(hub: LocalHub, root: Path, repo: str) -> None:
     hub.api().create_repo(repo, repo_type="dataset", exist_ok=True)
-    hub.api().upload_folder(repo_id=repo, folder_path=root, repo_type="dataset", allow_patterns="*.zip")
+    hub.api().upload_folder(
+        repo_id=repo, folder_path=root, repo_type="dataset", allow_patterns="*.zip", delete_patterns="*"
+    )
 
 
 def test_archives_on_the_hub_only_those_that_are_needed(
