@@ -8,8 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 demo: .venv/.demo
 	$(BIN)/bioscan demo
 
+# A file of tests in one process, so that what its tests share is made once.
 test: .venv/.test lint
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv/.test
 	$(BIN)/ruff check .

@@ -21,9 +21,6 @@ from tests.app.conftest import OpenPage, find_chromium
 from tests.app.made_app import hostile
 from tests.identification.made_library import specimens, with_column, without
 
-# Browser and app are started once where these tests run in one process (`pytest -n auto --dist loadgroup`).
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def ask(page: Page, text: str) -> None:
     page.locator("#bs-barcodes textarea").fill(text)

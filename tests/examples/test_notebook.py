@@ -13,9 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# In one process, which runs it once.
-pytestmark = pytest.mark.xdist_group("notebook")
-
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 NUMBER = re.compile(r"(?<![\w.])\d+(?:[,.]\d+)*")

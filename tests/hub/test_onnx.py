@@ -20,9 +20,6 @@ from tests.tiny import tiny_config
 onnx = pytest.importorskip("onnx", reason="needs bioscan-hf[onnx]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs bioscan-hf[onnx]")
 
-# In one process, which exports each case once.
-pytestmark = pytest.mark.xdist_group("onnx")
-
 CASES: list[Any] = [
     {"attn_implementation": "eager"},
     pytest.param({"pooling": "mean"}, marks=pytest.mark.slow),  # each part of it is in another case
