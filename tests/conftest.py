@@ -12,11 +12,19 @@ from tests.tiny import tiny_masked_lm
 
 # Models here are tiny: several test processes with a thread per core each would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+THREADS = int(os.environ["OMP_NUM_THREADS"])
+torch.set_num_threads(THREADS)
 
 pytest_plugins = ["tests.hub_server.fixture"]
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> None:
+    """Each test has the same number, whatever the one before it has set."""
+    if torch.get_num_threads() != THREADS:
+        torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
