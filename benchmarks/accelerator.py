@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from barcodebert_ways import Result, pretrain
+from barcodebert_ways import pretrain
 from barcodes import made_barcodes
+from comparison import Row
 from measuring import measured
 
 from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
@@ -19,15 +20,15 @@ PEAKS = {"NVIDIA B200": 2250, "NVIDIA H200": 989, "NVIDIA H100 80GB HBM3": 989, 
 
 A100: developer.nvidia.com/blog/nvidia-hopper-architecture-in-depth, table 3; H200, and the H100 with the same die:
 itkb.uw.cz/2026/06/nvidia-h200-vs-b300-precisions-cores.html; B200: hmc-tech.com/gpu/nvidia-b200-vs-nvidia-l40. Other
-chips, also the slower NVL and PCIe cards of these: `--peak-tflops`.
+chips, also the slower NVL and PCIe cards of these, are not known.
 """
 WARM_UP = 3
 """Batches before the time runs: shapes that differ from those of the first let the model be compiled again."""
 WAYS = {
     "embedding": "`BarcodeBertEncoder`, bfloat16",
-    "embedding, compiled": "the same, after `model.compile()`",
+    "embedding, compiled": "`BarcodeBertEncoder`, bfloat16, after `model.compile()`",
     "training": "`BarcodeBertForMaskedLM`, bfloat16, loss at masked k-mers",
-    "training, compiled": "the same, after `model.compile()`",
+    "training, compiled": "`BarcodeBertForMaskedLM`, bfloat16, after `model.compile()`",
 }
 
 
@@ -48,7 +49,7 @@ def forward_flops(config: BarcodeBertConfig, tokens: int, predicted: float = 0) 
     return float(config.num_hidden_layers * layer + 2 * predicted * h * 4**config.kmer_size)
 
 
-def measure(way: str, folder: Path, batch: int, batches: int) -> Result:
+def measure(way: str, folder: Path, batch: int, batches: int) -> dict[str, Any]:
     """Run one way on the GPU, or on the CPU where there is none, to see that it runs.
 
     Args:
@@ -74,7 +75,7 @@ def measure(way: str, folder: Path, batch: int, batches: int) -> Result:
     rate = batch * batches / seconds
     memory = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else cost["peak"]
     device = torch.cuda.get_device_name() if on_gpu else "the CPU"
-    return {"costs": {}, "facts": {"rate": rate, "tflops": rate * flops / 1e12, "memory": memory, "device": device}}
+    return {"rate": rate, "tflops": rate * flops / 1e12, "memory": memory, "device": device}
 
 
 def _embed(folder: Path, barcodes: list[str], batch: int, *, compiled: bool) -> tuple[BarcodeBertConfig, float]:
@@ -112,29 +113,27 @@ def peak_of(device: str) -> float | None:
     return next((PEAKS[name] for name in PEAKS if device == name or device.startswith(f"{name}-")), None)
 
 
-def section(results: dict[str, dict[str, Any]], batch: int, peak: float | None) -> str:
-    """Lines of the page.
+def rows(way: str, found: dict[str, Any], size: str, unit: str) -> list[Row]:
+    """Rows of the page.
 
     Args:
-        results: Facts of each way.
-        batch: Barcodes in a forward pass or training step.
-        peak: TFLOP/s of the chip; looked up if not given.
+        way: What ran.
+        found: `rate` per second, `tflops`, `memory` in GB and `device`.
+        size: On how much.
+        unit: What the rate counts.
     """
-    device = next(iter(results.values()))["device"]
-    peak = peak or peak_of(device)
-    lines = []
-    for way, result in results.items():
-        share = f"{100 * result['tflops'] / peak:.0f} %" if peak else "unknown"
-        cells = [WAYS[way], f"{result['rate']:,.0f}", f"{result['tflops']:,.3g}", share, f"{result['memory']:.1f}"]
-        lines.append(f"| {' | '.join([way.split(',')[0], *cells])} |")
-    rows = "\n".join(lines)
-    return f"""Device: {device}; batches of {batch:,}, k = 8, 658 letters. The peak in bfloat16 is \
-{f"{peak:,.0f} TFLOP/s, without sparsity" if peak else "not known"}.
+    peak = peak_of(found["device"])
+    figures = {f"{unit} per s": found["rate"], "TFLOP/s": found["tflops"], "GB of its memory": found["memory"]}
+    if peak:
+        figures["% of the bfloat16 peak"] = 100 * found["tflops"] / peak
+    return [
+        Row(f"on {found['device']}", size, name, way, value, higher="memory" not in name)
+        for name, value in figures.items()
+    ]
 
-| | way | barcodes per s | TFLOP/s | of the peak | memory, GB |
-| --- | --- | ---: | ---: | ---: | ---: |
-{rows}
 
-Operations of a barcode with T tokens: L (8 T h² + 4 T h i + 4 T² h) for L layers of hidden size h and intermediate size
-i, and 2 P h 4^k for the head at P positions; a training step takes three times as many, with P = T / 2. Tokenizing and
-copying are in the time; the first batches, in which the model is compiled, are not."""
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor multiplies in bfloat16."""
+    info = Path("/proc/cpuinfo")
+    flags = info.read_text(encoding="utf-8").split() if info.exists() else []
+    return "avx512_bf16" in flags or "amx_bf16" in flags

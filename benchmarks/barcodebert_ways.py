@@ -6,14 +6,15 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import barcodebert_reference as reference
 import numpy as np
 import torch
-from barcodes import made_barcodes, repeated
+from accelerate.state import AcceleratorState
+from barcodes import repeated
 from measuring import measured
 from numpy.typing import NDArray
 
@@ -24,8 +25,7 @@ from bioscan_hf.tokenization.kmer import KmerEncoder, build_tokenizer
 Report = Callable[[int, float], None]
 Result = dict[str, dict[str, Any]]
 """`costs`, of which the smallest of some rounds counts, and `facts`."""
-KINDS = ("658 letters", "mixed lengths")
-"""Kinds of barcodes that are tokenized."""
+CORES = len(os.sched_getaffinity(0))
 COMPARED = 32
 """Embeddings that all ways compute, and that are compared."""
 
@@ -36,7 +36,8 @@ class Sizes:
 
     Attributes:
         config: Fields of `BarcodeBertConfig`; those not given are the paper's: 4 layers, 4 heads, hidden size 768.
-        ks: Letters in a token, when tokenizing.
+        ks: Letters in a token of the models.
+        threads: Fewest and most threads of what does not have one only.
         tokenized: Barcodes tokenized at once.
         seconds: So long they are tokenized again and again.
         embedded: Distinct barcodes that the fast ways embed.
@@ -46,8 +47,9 @@ class Sizes:
         device_batches: How many are measured.
     """
 
-    config: dict[str, Any]
-    ks: tuple[int, ...] = (4, 5, 6, 7, 8)
+    config: dict[str, Any] = field(default_factory=dict)
+    ks: tuple[int, ...] = (8, 4)
+    threads: tuple[int, int] = (1, CORES)
     tokenized: int = 1024
     seconds: float = 0.3
     embedded: int = 128
@@ -62,10 +64,11 @@ class Sizes:
         return max(self.tokenized, self.embedded, self.batch * (self.steps + 1))
 
 
-FULL = Sizes({})
+FULL = Sizes()
 QUICK = Sizes(
     {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64},
-    ks=(4, 8),
+    ks=(4,),
+    threads=(1, 1),
     tokenized=64,
     seconds=0,
     embedded=COMPARED,
@@ -84,7 +87,6 @@ class Way:
         title: What it is, for the page.
         open: Makes what is measured (see `tokenize`, `embed` and `train`).
         bar: Whether a bar depends on it; it is measured in every round then, else once.
-        ks: Letters in a token it is measured for.
         slow: Whether it embeds no more barcodes than are compared.
         of_reference: Whether it sees barcodes only, not specimens, and computes each as often as it comes.
     """
@@ -92,7 +94,6 @@ class Way:
     title: str
     open: Callable[..., Any]
     bar: bool = True
-    ks: tuple[int, ...] = (8, 4)
     slow: bool = False
     of_reference: bool = False
 
@@ -131,35 +132,31 @@ def _bound(k: int) -> Callable[[list[str]], Any]:
 
 
 TOKENIZING = {
-    "reference": Way("the reference's way: k-mer by k-mer, barcode by barcode", _reference_tokens),
-    "json": Way("`build_tokenizer(k)`: the JSON tokenizer, a batch", _json_tokens, bar=False),
+    "reference": Way("the reference's way: k-mer by k-mer", _reference_tokens),
+    "json": Way("`build_tokenizer(k)`: the JSON tokenizer", _json_tokens, bar=False),
     "ours": Way("**`KmerEncoder(k)`**", KmerEncoder),
     "bound": Way("the plain numpy pass that bounds it", _bound),
 }
 
 
-def tokenize(way: str, barcodes: list[str], sizes: Sizes) -> Result:
-    """Tokenize barcodes again and again for some seconds: made ones of 658 letters, and the given ones.
+def tokenize(way: str, k: int, folder: Path, barcodes: list[str], sizes: Sizes) -> Result:
+    """Tokenize barcodes again and again for some seconds, with one thread.
 
     Returns:
-        Per kind of barcodes and k, CPU seconds per barcode, and as a fact a checksum of ids and masks (None if the way
-        gives no masks).
+        CPU seconds per barcode, and as a fact a checksum of ids and masks (None if the way gives no masks).
     """
+    del folder
     torch.set_num_threads(1)
-    of_one_length = made_barcodes(sizes.tokenized, 0, of_one_length=True)
-    result: Result = {"costs": {}, "facts": {}}
-    for kind, chosen in zip(KINDS, (of_one_length, barcodes[: sizes.tokenized]), strict=True):
-        for k in sizes.ks:
-            encode = TOKENIZING[way].open(k)
-            encoded = encode(chosen)
-            passes, end = 0, time.perf_counter() + sizes.seconds
-            with measured() as cost:
-                while not passes or time.perf_counter() < end:
-                    encode(chosen)
-                    passes += 1
-            result["costs"][f"{kind} {k}"] = cost["cpu"] / passes / len(chosen)
-            result["facts"][f"{kind} {k}"] = _digest(encoded, reference.MAX_LETTERS // k)
-    return result
+    chosen = barcodes[: sizes.tokenized]
+    encode = TOKENIZING[way].open(k)
+    encoded = encode(chosen)
+    passes, end = 0, time.perf_counter() + sizes.seconds
+    with measured() as cost:
+        while not passes or time.perf_counter() < end:
+            encode(chosen)
+            passes += 1
+    digest = _digest(encoded, reference.MAX_LETTERS // k)
+    return {"costs": {"cpu": cost["cpu"] / passes / len(chosen)}, "facts": {"digest": digest}}
 
 
 def _digest(encoded: Any, tokens: int) -> str | None:
@@ -198,12 +195,11 @@ def _our_vectors(precision: Literal["float32", "bfloat16", "int8"]) -> Callable[
 
 
 EMBEDDING = {
-    "reference": Way("the reference's way: float32, one by one", _reference_vectors, slow=True, of_reference=True),
+    "reference": Way("the reference's way, float32", _reference_vectors, slow=True, of_reference=True),
     "card": Way(
-        "the same, logits computed, too, as by the Hub's model card",
+        "the reference's way, float32, with logits, as on the Hub's card",
         _card_vectors,
         bar=False,
-        ks=(8,),
         slow=True,
         of_reference=True,
     ),
@@ -211,11 +207,6 @@ EMBEDDING = {
     "bfloat16": Way("**`BarcodeBertEncoder`, bfloat16**", _our_vectors("bfloat16")),
     "int8": Way("`BarcodeBertEncoder`, int8", _our_vectors("int8"), bar=False),
 }
-
-
-def thread_counts() -> list[int]:
-    """One thread, and one per core that this process may use."""
-    return sorted({1, len(os.sched_getaffinity(0))})
 
 
 def embed(way: str, k: int, folder: Path, barcodes: list[str], sizes: Sizes) -> Result:
@@ -227,15 +218,15 @@ def embed(way: str, k: int, folder: Path, barcodes: list[str], sizes: Sizes) -> 
         Seconds per barcode and, with repeats, per specimen; a way of the reference has no repeats, as it computes each.
     """
     what = EMBEDDING[way]
-    encode = what.open(folder, k)
+    encode = what.open(folder / f"k{k}", k)
     distinct = barcodes[: COMPARED if what.slow else sizes.embedded]
     data = {"distinct": distinct}
     if not what.of_reference:
         data["repeated"] = repeated(distinct, seed=k)
     result: Result = {"costs": {}, "facts": {}}
-    for threads in thread_counts():
+    for threads in dict.fromkeys(sizes.threads):
         torch.set_num_threads(threads)
-        np.save(folder / f"{way}.npy", encode(distinct[:COMPARED]))
+        np.save(folder / f"{way} {k}.npy", encode(distinct[:COMPARED]))
         for name, specimens in data.items():
             with measured() as cost:
                 encode(specimens)
@@ -264,6 +255,8 @@ def pretrain(
     from bioscan_hf.training.loop import train
     from bioscan_hf.training.masked_lm import MaskedBarcodes
 
+    # Accelerate allows one precision in a process.
+    AcceleratorState._reset_state(reset_partial_state=True)
     size, barcodes = len(batches[0]), [barcode for batch in batches for barcode in batch]
     data = Dataset.from_dict({"processid": list(map(str, range(len(barcodes)))), "dna_barcode": barcodes})
     collate = MaskedBarcodes(MaskedKmerCollator(KmerEncoder.from_config(model.config), label_visible=label_visible))
@@ -273,6 +266,7 @@ def pretrain(
         TrainingArguments(max_steps=len(batches), batch_size=size, mixed_precision=precision, logging_steps=1),
         report=lambda step, steps, record: report(step, record["loss"]),
     )
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _our_steps(
@@ -287,7 +281,7 @@ def _our_steps(
 
 
 TRAINING = {
-    "reference": Way("the reference's way: float32, loss at all k-mers", reference.pretrain),
+    "reference": Way("the reference's way, float32, loss at all k-mers", reference.pretrain),
     "same objective": Way(
         "`BarcodeBertForMaskedLM`, bfloat16, loss at all k-mers", _our_steps("bf16", label_visible=True), bar=False
     ),
@@ -306,12 +300,14 @@ def train(way: str, k: int, folder: Path, barcodes: list[str], sizes: Sizes) -> 
     batches = [barcodes[step * sizes.batch : (step + 1) * sizes.batch] for step in range(sizes.steps + 1)]
     stamps: list[tuple[float, float]] = []
     torch.manual_seed(0)
+    torch.set_num_threads(sizes.threads[-1])
     with measured() as cost:
         TRAINING[way].open(
-            folder, k, batches, lambda step, loss: stamps.append((time.perf_counter(), time.process_time()))
+            folder / f"k{k}", k, batches, lambda step, loss: stamps.append((time.perf_counter(), time.process_time()))
         )
     wall, cpu = np.diff(np.array(stamps), axis=0).min(axis=0).tolist()
     return {"costs": {"wall": wall, "cpu": cpu, "peak": cost["peak"]}, "facts": {}}
 
 
-PARTS = {"tokenizing": TOKENIZING, "embedding": EMBEDDING, "training": TRAINING}
+PARTS = {"tokenizing": (TOKENIZING, tokenize), "embedding": (EMBEDDING, embed), "training": (TRAINING, train)}
+"""Ways of each part, and what measures one."""

@@ -1,8 +1,6 @@
-"""Made barcodes with about the lengths of those in BIOSCAN-5M, or a user's own, distinct and as often as specimens."""
+"""Made barcodes with about the lengths of those in BIOSCAN-5M, distinct and as often as specimens."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 
@@ -28,20 +26,6 @@ def made_barcodes(count: int, seed: int, *, of_one_length: bool = False) -> list
     lengths = random.integers(lows, highs, endpoint=True)
     letters = np.frombuffer(b"ACGT", np.uint8)
     return [letters[random.integers(0, 4, length)].tobytes().decode() for length in lengths]
-
-
-def read_barcodes(path: Path, count: int, seed: int) -> list[str]:
-    """Distinct barcodes of a file that `bioscan_hf.load_specimens` reads, in random order.
-
-    Raises:
-        ValueError: If it has fewer than `count`.
-    """
-    from bioscan_hf.data.specimens import load_specimens
-
-    distinct = sorted({barcode.rstrip("N") for barcode in load_specimens(path)["dna_barcode"] if barcode})
-    if len(distinct) < count:
-        raise ValueError(f"'{path}' has {len(distinct)} distinct barcodes; {count} are needed.")
-    return [distinct[place] for place in np.random.default_rng(seed).permutation(len(distinct))[:count]]
 
 
 def repeated(barcodes: list[str], seed: int) -> list[str]:

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import torch
-from accelerator import peak_of
 from measuring import measured
 
 from bioscan_hf.models.clibd.configuration_clibd import ClibdConfig
@@ -50,7 +49,7 @@ def train(fields: dict[str, Any], batch: int, chunk_size: int | None, steps: int
 
     Returns:
         `rate`, specimens per second; `tflops`, per second, of the operations that a step needs once; `memory`, the most
-        that was held, GB; `device`, its name; `peak`, TFLOP/s of the chip, None if not known.
+        that was held, GB; `device`, its name.
     """
     config = ClibdConfig(**fields)
     torch.manual_seed(0)
@@ -86,7 +85,6 @@ def train(fields: dict[str, Any], batch: int, chunk_size: int | None, steps: int
         "tflops": 3 * rate * forward_flops(config) / 1e12,
         "memory": torch.cuda.max_memory_allocated() / 1e9 if on_gpu else cost["peak"],
         "device": name,
-        "peak": peak_of(name),
     }
 
 

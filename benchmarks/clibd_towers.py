@@ -45,6 +45,7 @@ def prepare(way: str, images: int, repeats: int) -> Result:
     Returns:
         `cpu` and `wall`, seconds; `sum`, of all values, by which the ways are compared.
     """
+    torch.set_num_threads(1)
     files = list(jpegs(images, seed=0))
     make = _plain if way == "plain" else _processor()
     make(files[:2])
@@ -81,12 +82,12 @@ def _plain(files: list[bytes]) -> torch.Tensor:
     return torch.from_numpy(np.stack(found))
 
 
-def embed(tower: str, way: str, fields: dict[str, Any], batch: int, repeats: int) -> Result:
+def embed(way: str, tower: str, fields: dict[str, Any], batch: int, repeats: int) -> Result:
     """Measure a forward pass of a tower with random weights.
 
     Args:
-        tower: One of `TOWERS`.
         way: One of `WAYS`.
+        tower: One of `TOWERS`.
         fields: Of its configuration, instead of CLIBD's.
         batch: Specimens at once.
         repeats: How often; the fastest counts.
@@ -94,6 +95,7 @@ def embed(tower: str, way: str, fields: dict[str, Any], batch: int, repeats: int
     Returns:
         `cpu` and `wall`, seconds; `cosine`, the smallest to float32's vectors of the same specimens (the first token).
     """
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     model, inputs = _tower(tower, fields, batch)
     with torch.inference_mode():

@@ -45,10 +45,10 @@ def made_embeddings(specimens: int, seed: int, width: int = 768) -> Made:
     def scatter(count: int) -> NDArray[np.float64]:
         return random.normal(size=(count, _LATENT))
 
-    family_of = _long_tailed(genera, families, 0.8, random)
-    genus_of = _long_tailed(species, genera, 0.8, random)
-    species_of = _long_tailed(barcodes, species, 0.8, random)
-    barcode_of = random.permutation(_long_tailed(specimens, barcodes, 0.5, random))
+    family_of = long_tailed(genera, families, 0.8, random)
+    genus_of = long_tailed(species, genera, 0.8, random)
+    species_of = long_tailed(barcodes, species, 0.8, random)
+    barcode_of = random.permutation(long_tailed(specimens, barcodes, 0.5, random))
     genus = scatter(families)[family_of] + 0.6 * scatter(genera)
     centre = genus[genus_of] + 0.45 * scatter(species)
     width_of = 0.35 * random.lognormal(0, 0.4, size=(species, 1))
@@ -58,7 +58,7 @@ def made_embeddings(specimens: int, seed: int, width: int = 768) -> Made:
     return Made(vectors[barcode_of], species_of[barcode_of])
 
 
-def _long_tailed(count: int, groups: int, power: float, random: np.random.Generator) -> NDArray[np.int64]:
+def long_tailed(count: int, groups: int, power: float, random: np.random.Generator) -> NDArray[np.int64]:
     """Group of each of a number of things: none is empty, the i-th largest has about i ** -power of the largest."""
     weights = np.arange(1, groups + 1) ** -power
     sizes = 1 + random.multinomial(count - groups, weights / weights.sum())

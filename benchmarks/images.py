@@ -1,19 +1,9 @@
-"""`ImageBatches` beside what users of bioscan-dataset 1.3.0 and of `datasets` do: images to batches of 224 pixels.
-
-    python benchmarks/images.py --peer PYTHON [--images 3000] [--rounds 5] [--output benchmarks/results]
-
-PYTHON is that of the peer's environment, with `datasets` beside. Every figure is of a fresh process, its start and
-imports not counted; the ways are run in random order, and the best of some rounds counts. The page `images.md` is
-written to the output folder; a round takes about two minutes.
-"""
+"""`ImageBatches` beside what users of bioscan-dataset 1.3.0 and of `datasets` do: images to batches of 224 pixels."""
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
-import os
-import platform
 import random
 import sys
 import tempfile
@@ -23,14 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from measuring import answer, ask, measured
+from comparison import Bar, Comparison, Options, beside
+from measuring import answer, ask, fresh, measured
 from peer import import_peer, versions
 from pictures import jpegs
 
-HERE = Path(__file__).resolve().parent
-IMAGES = Path("bioscan5m/images/cropped_256/val")
+FOLDER = Path("bioscan5m/images/cropped_256/val")
 CSV = Path("bioscan5m/metadata/csv/BIOSCAN_5M_Insect_Dataset_metadata.csv")
-SIZE, BATCH = 224, 64
+IMAGES, QUICK_IMAGES = 1500, 6
+SIZE, BATCH, SEED = 224, 64, 7
 MEAN, STD = (0.76281859, 0.76503749, 0.76373138), (0.14205404, 0.15642502, 0.17309470)
 Result = dict[str, Any]
 _peer = cache(import_peer)  # which torch allows once
@@ -99,11 +90,18 @@ def _ours(folder: Path, workers: int) -> Any:
     return ImageBatches(dataset, size=SIZE, batch_size=BATCH, columns=["species"], threads=workers)
 
 
-def _ours_with_pillow(folder: Path, workers: int) -> Any:
-    from bioscan_hf.data import pixels
+class _WithPillow:
+    """Our batches where simplejpeg is not installed."""
 
-    pixels.simplejpeg = None
-    return _ours(folder, workers)
+    def __init__(self, folder: Path, workers: int) -> None:
+        self.batches = _ours(folder, workers)
+
+    def __iter__(self) -> Iterator[Any]:
+        from bioscan_hf.data import pixels
+
+        there, pixels.simplejpeg = pixels.simplejpeg, None
+        yield from self.batches
+        pixels.simplejpeg = there
 
 
 class _Normalised:
@@ -124,7 +122,7 @@ class _DecodedOnly:
 
     def __init__(self, folder: Path, workers: int) -> None:
         del workers
-        self.files = [path.read_bytes() for path in sorted((folder / IMAGES).iterdir())]
+        self.files = [path.read_bytes() for path in sorted((folder / FOLDER).iterdir())]
 
     def __iter__(self) -> Iterator[Any]:
         import simplejpeg
@@ -135,15 +133,23 @@ class _DecodedOnly:
 
 WAYS: dict[str, Way] = {
     "peer": Way("bioscan-dataset, torchvision, `DataLoader`", _bioscan_dataset, True),
-    "peer2": Way("the same, 2 workers", _bioscan_dataset, True, 2),
+    "peer2": Way("bioscan-dataset, torchvision, `DataLoader`, 2 workers", _bioscan_dataset, True, 2),
     "datasets": Way("`datasets.Image`, torchvision, `DataLoader`", _datasets, True),
-    "datasets2": Way("the same, 2 workers", _datasets, True, 2),
+    "datasets2": Way("`datasets.Image`, torchvision, `DataLoader`, 2 workers", _datasets, True, 2),
     "ours": Way("**`ImageBatches`**", _ours),
-    "ours2": Way("the same, 2 threads", _ours, workers=2),
-    "pillow": Way("`ImageBatches` without simplejpeg", _ours_with_pillow),
+    "ours2": Way("**`ImageBatches`**, 2 threads", _ours, workers=2),
+    "pillow": Way("`ImageBatches` without simplejpeg", _WithPillow),
     "normalised": Way("`ImageBatches`, and `normalise` on the CPU", _Normalised),
     "decoded": Way("simplejpeg alone, files in memory, no batches", _DecodedOnly),
 }
+PAIRS = [
+    *((way, "peer") for way in ("ours", "pillow", "normalised")),
+    ("ours", "datasets"),
+    ("ours", "decoded"),
+    ("ours2", "peer2"),
+    ("ours2", "datasets2"),
+]
+BARS = {("ours", "peer"): Bar(4), ("ours2", "peer2"): Bar(4), ("ours", "decoded"): Bar(1 / 1.2)}
 
 
 def make_files(folder: Path, count: int, seed: int) -> int:
@@ -152,12 +158,12 @@ def make_files(folder: Path, count: int, seed: int) -> int:
 
     from bioscan_hf.data.features import COLUMN_NAMES, bioscan_features
 
-    (folder / IMAGES).mkdir(parents=True)
+    (folder / FOLDER).mkdir(parents=True)
     (folder / CSV).parent.mkdir(parents=True)
     rows = []
     for number, data in enumerate(jpegs(count, seed)):
         processid, species = f"MADE{number:05}-26", f"Musca no{number % 100}"
-        (folder / IMAGES / f"{processid}.jpg").write_bytes(data)
+        (folder / FOLDER / f"{processid}.jpg").write_bytes(data)
         row: dict[str, Any] = dict.fromkeys(COLUMN_NAMES)
         row |= {"processid": processid, "species": species, "dna_barcode": "ACGT", "split": "val"}
         rows.append({"image": {"bytes": data, "path": f"{processid}.jpg"}, **row})
@@ -169,19 +175,19 @@ def make_files(folder: Path, count: int, seed: int) -> int:
     return sum(len(row["image"]["bytes"]) for row in rows) // count
 
 
-def run(way: str, folder: Path) -> Result:
+def run(way: str, folder: str) -> Result:
     """Read all images in one way."""
     import torch
 
     torch.set_num_threads(1)
     # One after another, so that nothing is left to start or to import when the time runs.
-    first = next(iter(WAYS[way].open(folder, 0)))
-    batches = WAYS[way].open(folder, WAYS[way].workers)
+    first = next(iter(WAYS[way].open(Path(folder), 0)))
+    batches = WAYS[way].open(Path(folder), WAYS[way].workers)
     with measured() as cost:
         for _ in batches:
             pass
-    modules = ("torch", "torchvision", "bioscan_dataset") if WAYS[way].of_peer else ("torch", "datasets", "simplejpeg")
-    return {**cost, "digest": _digest(first), "versions": versions(*modules, "PIL")}
+    packages = ("torch", "torchvision", "bioscan-dataset") if WAYS[way].of_peer else ("datasets", "simplejpeg")
+    return {**cost, "digest": _digest(first), "versions": versions(*packages, "pillow")}
 
 
 def _digest(batch: Any) -> str | None:
@@ -197,97 +203,51 @@ def _digest(batch: Any) -> str | None:
     return hashlib.sha256(images.numpy().tobytes()).hexdigest()
 
 
-def measure(peer: str, images: int, rounds: int, seed: int) -> tuple[int, dict[str, list[Result]]]:
-    """Make the images, and read them in every way, in rounds of random order.
-
-    Returns:
-        Mean size of a file in bytes, and the results of each way.
-    """
-    order = random.Random(seed)
-    results: dict[str, list[Result]] = {way: [] for way in WAYS}
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with tempfile.TemporaryDirectory() as name:
-        size = make_files(Path(name), images, seed)
-        for _ in range(rounds):
-            for way in order.sample(list(WAYS), len(WAYS)):
-                load = os.getloadavg()[0]
-                python = peer if WAYS[way].of_peer else sys.executable
-                result = ask(python, Path(__file__), "--way", way, "--folder", name, env=env)
-                results[way].append({**result, "load average": load})
-                sys.stderr.write(f"{way}: {result}\n")
-    return size, results
+def measure(folder: str, options: Options) -> dict[str, list[Result]]:
+    """Read the images of a folder in every way, in rounds of random order; those of an absent peer are left out."""
+    order = random.Random(SEED)
+    ways = [way for way, what in WAYS.items() if options.peer or not what.of_peer]
+    results: dict[str, list[Result]] = {way: [] for way in ways}
+    for _ in range(1 if options.quick else options.rounds):
+        for way in order.sample(ways, len(ways)):
+            if WAYS[way].of_peer:
+                result = ask(str(options.peer), Path(__file__), way, folder)
+            else:
+                result = fresh(options.quick, run, way, folder)
+            results[way].append(result)
+    return results
 
 
-def page(size: int, results: dict[str, list[Result]], images: int, command: str) -> str:
-    """The page in Markdown."""
-    cpu = {way: min(result["cpu"] for result in runs) / images * 1e6 for way, runs in results.items()}
-    wall = {way: min(result["wall"] for result in runs) / images * 1e6 for way, runs in results.items()}
-    bars = {
-        "ours": [
-            ("at least 4x bioscan-dataset", cpu["peer"] >= 4 * cpu["ours"]),
-            ("at most 1.2x decoding alone", cpu["ours"] <= 1.2 * cpu["decoded"]),
-        ],
-        "ours2": [("at least 4x bioscan-dataset with 2 workers", cpu["peer2"] >= 4 * cpu["ours2"])],
-    }
-    lines = []
-    for way, what in WAYS.items():
-        base = "peer2" if what.workers else "peer"
-        bar = "; ".join(f"{text}: {'met' if met else '**not met**'}" for text, met in bars.get(way, []))
-        ratios = f"{cpu[base] / cpu[way]:.2f}x | {cpu[way] / cpu['decoded']:.2f}x"
-        lines.append(
-            f"| {what.title} | {cpu[way]:,.0f} | {1e6 / cpu[way]:,.0f} | {ratios} | {wall[way]:,.0f} | {bar} |"
-        )
+def compare(options: Options) -> Comparison:
+    """JPEG files to batches of pixels."""
+    images = QUICK_IMAGES if options.quick else IMAGES
+    with tempfile.TemporaryDirectory() as folder:
+        size = make_files(Path(folder), images, SEED)
+        results = measure(folder, options)
+    titles, rows = {way: what.title for way, what in WAYS.items()}, []
+    for key, unit in (("cpu", "CPU us per image"), ("wall", "us per image")):
+        costs = {way: min(result[key] for result in runs) / images * 1e6 for way, runs in results.items()}
+        bars = BARS if key == "cpu" else {}
+        rows += beside("JPEG to batches", f"{images:,} images", unit, costs, PAIRS, titles=titles, bars=bars)
     every = [result for runs in results.values() for result in runs]
     digests = {result["digest"] for result in every} - {None}
-    found = {name: version for result in every for name, version in result["versions"].items()}
-    loads = [result["load average"] for result in every]
-    return f"""# Images to batches, beside bioscan-dataset 1.3.0
-
-    {command}
-
-All ways give {"the same pixels" if len(digests) == 1 else "**different pixels**"} (first batch of {BATCH}).
-
-| way | CPU us per image | images per CPU s | faster than the peer | of decoding alone | wall us | bar |
-| --- | ---: | ---: | ---: | ---: | ---: | --- |
-{os.linesep.join(lines)}
-
-Best of {len(results["ours"])} rounds in random order, each figure of a fresh process, its start and imports not
-counted; CPU seconds of the user and the system, those of worker processes included. Ways with 2 workers or threads are
-compared with the peer's 2 workers. {os.cpu_count()} cores of {platform.machine()}, {platform.system()}. Other programs
-used the cores, too: the load average was {min(loads):.1f} to {max(loads):.1f}, so compare CPU seconds rather than wall
-seconds. Versions: {", ".join(f"{name} {version}" for name, version in found.items())}.
-
-- {images:,} made photographs, shorter side 256 pixels, JPEG of {size:,} bytes in the mean, in the order of the files;
-  one thread of torch. The peer reads loose files, `datasets` and we read its memory-mapped Arrow file.
-- The peer's pipeline is torchvision's `Resize(256)`, `CenterCrop({SIZE})`, `ToTensor` and `Normalize`, image by image:
-  floats of (3, {SIZE}, {SIZE}). `ImageBatches` gives uint8 of ({SIZE}, {SIZE}, 3), which `normalise` makes the same
-  floats, on the device; the line with `normalise` on the CPU is for those who have no other.
-- The `DataLoader` starts its workers in the measured time.
-"""
+    return Comparison(
+        "images to batches, beside bioscan-dataset",
+        rows,
+        {name: version for result in every for name, version in result["versions"].items()},
+        {f"All ways give the same pixels (first batch of {BATCH})": len(digests) == 1},
+        [
+            f"Made photographs, shorter side 256 pixels, JPEG of {size:,} bytes in the mean, in the order of the "
+            "files. The peer reads loose files, `datasets` and we read its memory-mapped Arrow file. One thread of "
+            "torch; each figure is of a fresh process, its start and imports not counted, the ways in random order, "
+            "and the best counts. CPU seconds include those of worker processes, which the `DataLoader` starts in the "
+            "measured time.",
+            f"The peer's pipeline is torchvision's `Resize(256)`, `CenterCrop({SIZE})`, `ToTensor` and `Normalize`, "
+            f"image by image: floats of (3, {SIZE}, {SIZE}). `ImageBatches` gives uint8 of ({SIZE}, {SIZE}, 3), which "
+            "`normalise` makes the same floats, on the device or, in one way, on the CPU.",
+        ],
+    )
 
 
-def main() -> None:
-    """Parse the command line, measure, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", help="Python of the peer's environment")
-    parser.add_argument("--images", type=int, default=3000, help="how many are made (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="the best of them counts (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=7, help="fixes images and order (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=HERE / "results", help="folder of the page")
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)  # a process of its own for each
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.way:
-        answer(run(options.way, options.folder))
-        return
-    if not options.peer:
-        parser.error("--peer is needed: the Python of the peer's environment")
-    size, results = measure(options.peer, options.images, options.rounds, options.seed)
-    command = f"python benchmarks/images.py --peer PYTHON --images {options.images} --rounds {options.rounds}"
-    options.output.mkdir(parents=True, exist_ok=True)
-    text = page(size, results, options.images, f"{command} --seed {options.seed}")
-    (options.output / "images.md").write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # in the environment of the peer
+    answer(run(*sys.argv[1:]))

@@ -1,28 +1,18 @@
-"""`SpecimenCollator` beside the same steps in plain Pillow and in torch: image files to batches of training views.
-
-    python benchmarks/multimodal_loading.py [--images 256] [--rounds 10] [--output benchmarks/results]
-
-The ways take turns in one process, in random order, and the best of some rounds counts. The page
-`multimodal_loading.md` is written to the output folder; all takes about a minute and a half. simplejpeg is needed.
-"""
+"""`SpecimenCollator` beside the same steps in plain Pillow and in torch: image files to batches of training views."""
 
 from __future__ import annotations
 
-import argparse
 import io
 import math
-import os
-import platform
 import random
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import simplejpeg
 import torch
+from comparison import Comparison, Options, beside
 from measuring import measured
 from peer import versions
 from pictures import jpegs
@@ -34,8 +24,7 @@ from bioscan_hf.data.augmentation import ImageAugmentation
 from bioscan_hf.data.multimodal import MODALITIES, Modality, SpecimenCollator
 from bioscan_hf.tokenization.kmer import KmerEncoder
 
-HERE = Path(__file__).resolve().parent
-SIZE, SHORTER_SIDE, BATCH = 224, 256, 64
+SIZE, SHORTER_SIDE, BATCH, SEED = 224, 256, 64, 7
 RANKS = ("order", "family", "genus", "species")
 Result = dict[str, Any]
 Batches = Iterator[torch.Tensor]
@@ -154,92 +143,62 @@ class Way:
 
 
 WAYS: dict[str, Way] = {
-    "torch": Way("as the reference: floats, `interpolate`, `grid_sample`", lambda f: _batches(_with_torch, f)),
+    "torch": Way("the reference's way: floats, `interpolate`, `grid_sample`", lambda f: _batches(_with_torch, f)),
     "pillow": Way("Pillow, step by step", lambda f: _batches(_with_pillow, f)),
     "ours": Way("**`SpecimenCollator`**, images", lambda f: _collated(_ours(0), f)),
-    "ours1": Way("the same, 1 thread", lambda f: _collated(_ours(1), f)),
-    "ours2": Way("the same, 2 threads", lambda f: _collated(_ours(2), f)),
-    "plain": Way("the same without simplejpeg, no thread", lambda f: _collated(_ours(0), f), simplejpeg=False),
-    "all": Way("images, barcodes and texts, no thread", lambda f: _collated(_ours(0, MODALITIES), f)),
-    "jitter": Way("images with `jitter=0.5`, no thread", lambda f: _collated(_ours(0, jitter=0.5), f), True, False),
+    "ours1": Way("**`SpecimenCollator`**, images, 1 thread", lambda f: _collated(_ours(1), f)),
+    "ours2": Way("**`SpecimenCollator`**, images, 2 threads", lambda f: _collated(_ours(2), f)),
+    "plain": Way("`SpecimenCollator`, images, without simplejpeg", lambda f: _collated(_ours(0), f), simplejpeg=False),
+    "all": Way("`SpecimenCollator`, images, barcodes and texts", lambda f: _collated(_ours(0, MODALITIES), f)),
+    "jitter": Way(
+        "`SpecimenCollator`, images with `jitter=0.5`", lambda f: _collated(_ours(0, jitter=0.5), f), True, False
+    ),
 }
 
 
-def measure(images: int, rounds: int, seed: int) -> tuple[int, dict[str, list[Result]]]:
-    """Make the images, and prepare them in every way, in rounds of random order.
-
-    Returns:
-        Mean size of a file in bytes, and the results of each way.
-    """
+def run(way: str, files: Sequence[bytes]) -> Result:
+    """Prepare all images in one way; the brightness of the first views, and the costs."""
     torch.set_num_threads(1)
-    order = random.Random(seed)
-    files = list(jpegs(images, seed))
+    there, pixels.simplejpeg = pixels.simplejpeg, simplejpeg if WAYS[way].simplejpeg else None
+    # So that nothing is left to start when the time runs.
+    first = next(WAYS[way].open(files))
+    batches = WAYS[way].open(files)
+    with measured() as cost:
+        for _ in batches:
+            pass
+    pixels.simplejpeg = there
+    return {**cost, "means": (255 * first).mean((1, 2, 3)).numpy()}
+
+
+def compare(options: Options) -> Comparison:
+    """Image files to batches of training views."""
+    images, rounds = (4, 1) if options.quick else (256, 5 * options.rounds)
+    files, order = list(jpegs(images, SEED)), random.Random(SEED)
     results: dict[str, list[Result]] = {way: [] for way in WAYS}
     for _ in range(rounds):
         for way in order.sample(list(WAYS), len(WAYS)):
-            load = os.getloadavg()[0]
-            pixels.simplejpeg = simplejpeg if WAYS[way].simplejpeg else None
-            # So that nothing is left to start when the time runs.
-            first = next(WAYS[way].open(files))
-            batches = WAYS[way].open(files)
-            with measured() as cost:
-                for _ in batches:
-                    pass
-            results[way].append({**cost, "load average": load, "means": (255 * first).mean((1, 2, 3)).tolist()})
-            sys.stderr.write(f"{way}: cpu {cost['cpu']:.2f} s, wall {cost['wall']:.2f} s\n")
-    return sum(map(len, files)) // images, results
-
-
-def page(size: int, results: dict[str, list[Result]], images: int, command: str) -> str:
-    """The page in Markdown."""
-    cpu = {way: min(result["cpu"] for result in runs) / images * 1e6 for way, runs in results.items()}
-    wall = {way: min(result["wall"] for result in runs) / images * 1e6 for way, runs in results.items()}
-    lines = [
-        f"| {what.title} | {1e6 / wall[way]:,.0f} | {wall['torch'] / wall[way]:.2f}x "
-        f"| {wall['pillow'] / wall[way]:.2f}x | {cpu[way]:,.0f} | {cpu['torch'] / cpu[way]:.2f}x |"
-        for way, what in WAYS.items()
-    ]
+            results[way].append(run(way, files))
     means = np.array([results[way][0]["means"] for way, what in WAYS.items() if what.same_views])
-    loads = [result["load average"] for runs in results.values() for result in runs]
-    found = versions("torch", "PIL", "simplejpeg", "numpy")
-    return f"""# Image files to batches of training views
-
-    {command}
-
-All ways but the last crop, flip and rotate alike: their mean brightness of a view (first batch of {BATCH}) differs by
-at most {np.ptp(means, axis=0).max():.2f} of 255.
-
-| way | images per s | of the reference's way | of Pillow | CPU us per image | less than the reference's way |
-| --- | ---: | ---: | ---: | ---: | ---: |
-{os.linesep.join(lines)}
-
-Best of {len(results["ours"])} rounds in random order, all in one process; CPU seconds of the user and the system.
-{os.cpu_count()} cores of {platform.machine()}, {platform.system()}. Other programs used the cores, too: the load
-average was {min(loads):.1f} to {max(loads):.1f}, so compare CPU seconds rather than images per second. Versions:
-{", ".join(f"{name} {version}" for name, version in found.items())}.
-
-- {images:,} made photographs, shorter side {SHORTER_SIDE} pixels, JPEG of {size:,} bytes in the mean, in memory; one
-  thread of torch. Batches of {BATCH} as floats, 0 to 1, of ({SIZE}, {SIZE}) pixels.
-- The steps are those of CLIBD: a random part of the image scaled to {SIZE}, two flips, and a rotation. The reference's
-  way decodes with Pillow and takes the steps that torchvision takes on tensors; torchvision itself is not used.
-- Barcodes have 658 letters, texts four ranks of two words each.
-"""
-
-
-def main() -> None:
-    """Parse the command line, measure, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=256, help="how many are made (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=10, help="the best of them counts (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=7, help="fixes images and order (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=HERE / "results", help="folder of the page")
-    options = parser.parse_args()
-    size, results = measure(options.images, options.rounds, options.seed)
-    command = f"python benchmarks/multimodal_loading.py --images {options.images} --rounds {options.rounds}"
-    options.output.mkdir(parents=True, exist_ok=True)
-    text = page(size, results, options.images, f"{command} --seed {options.seed}")
-    (options.output / "multimodal_loading.md").write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    same = bool(np.ptp(means, axis=0).max() < 0.5)
+    titles, rows = {way: what.title for way, what in WAYS.items()}, []
+    pairs = [(way, "torch") for way in WAYS if way not in ("torch", "pillow")] + [
+        ("ours", "pillow"),
+        ("ours2", "pillow"),
+    ]
+    for key, unit in (("cpu", "CPU us per image"), ("wall", "us per image")):
+        costs = {way: min(result[key] for result in runs) / images * 1e6 for way, runs in results.items()}
+        rows += beside("JPEG to training views", f"{images:,} images", unit, costs, pairs, titles=titles)
+    return Comparison(
+        "image files to batches of training views",
+        rows,
+        versions("torch", "pillow", "simplejpeg", "numpy", "bioscan-hf"),
+        {"All ways but the one with jitter make the same views (mean brightness within 0.5 of 255)": same},
+        [
+            f"Made photographs, shorter side {SHORTER_SIDE} pixels, JPEG of {sum(map(len, files)) // images:,} bytes "
+            f"in the mean, in memory; batches of {BATCH} as floats, 0 to 1, of ({SIZE}, {SIZE}) pixels. Best of "
+            f"{rounds} rounds in random order, all in one process; one thread of torch.",
+            f"The steps are those of CLIBD: a random part of the image scaled to {SIZE}, two flips, and a rotation. "
+            "The reference's way decodes with Pillow and takes the steps that torchvision takes on tensors; "
+            "torchvision itself is not used. Barcodes have 658 letters, texts four ranks of two words each.",
+        ],
+    )

@@ -1,4 +1,4 @@
-"""The same as `peer.py measure` with `bioscan_hf.load_dataset`.
+"""The same as `peer.py measure` with `bioscan_hf.load_dataset`: a process of `dataset.py`.
 
     python benchmarks/ours.py ROOT CACHE SPLIT
 
@@ -46,7 +46,7 @@ def measure(root: str, cache: str, split: str, rows: int, reduce: bool) -> dict[
         "rows per CPU s, at random": rows / jumping["cpu"],
         "rows": len(dataset),
         "digest": digest(dataset["processid"][:], dataset["species_index"][:]),
-        "versions": versions("bioscan_hf", "datasets", "pyarrow"),
+        "versions": versions("bioscan-hf", "datasets", "pyarrow"),
     }
 
 

@@ -15,6 +15,7 @@ import math
 import platform
 import random
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def measure(root: str, split: str, rows: int, reduce: bool) -> dict[str, Any]:
         "rows per CPU s, at random": rows / jumping["cpu"],
         "rows": len(dataset),
         "digest": digest(metadata["processid"], metadata["species_index"]),
-        "versions": versions("bioscan_dataset", "pandas", "torch", "pyarrow"),
+        "versions": versions("bioscan-dataset", "pandas", "torch", "pyarrow"),
     }
 
 
@@ -73,14 +74,14 @@ def digest(processids: Any, indices: Any) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def versions(*modules: str) -> dict[str, str]:
-    """Versions of Python and of those modules that can be imported."""
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python and of those packages that are installed, by the names that pip has for them."""
     found = {"python": platform.python_version()}
-    for name in modules:
+    for name in packages:
         try:
-            found[name] = __import__(name).__version__
-        except ImportError:
-            found[name] = "none"
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
     return found
 
 

@@ -1,9 +1,8 @@
-"""How soon a stream gives its first specimen, and what it fetches.
+"""How soon a stream gives its first specimen, and what it fetches: the processes of `dataset.py`.
 
-    python benchmarks/streaming.py measure METADATA     METADATA is a CSV in the form of the released one
-
-The first specimens of `train` in METADATA, with images of the embedded sample, are converted to Parquet and put on the
-local Hub of the tests, which counts the bytes that it sends. Each stream is read by a fresh process with empty caches.
+The first specimens of `train` in a metadata file, with images of the embedded sample, are converted to Parquet and put
+on the local Hub of the tests, which counts the bytes that it sends. Each stream is read by a fresh process with empty
+caches.
 """
 
 from __future__ import annotations
@@ -36,30 +35,37 @@ STREAMS = {
 """Configuration and modalities of each stream."""
 
 
-def measure(metadata: Path, rows: int) -> dict[str, Any]:
-    """Read each stream from the local Hub."""
+def measure(metadata: Path, rows: int, *, quick: bool = False) -> dict[str, Any]:
+    """Read each stream from the local Hub, each in a fresh process with empty caches; a quick run reads the last one.
+
+    Args:
+        metadata: CSV in the form of the released one.
+        rows: How many of its specimens of `train` there are.
+        quick: Whether it only is to be seen that it runs.
+
+    Returns:
+        For each stream what `read` gives, and the bytes that were sent of each folder of the repository.
+    """
     from tests.hub_server.fixture import LocalHub
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        images = _convert(metadata, rows, folder)
+        _convert(metadata, rows, folder)
         files = {path.relative_to(folder / "converted"): path for path in (folder / "converted").rglob("*.*")}
         # The Hub sends large files under the name of their checksum.
         names = {f"/lfs/{hashlib.sha256(path.read_bytes()).hexdigest()}": str(file) for file, path in files.items()}
+        results = {}
         with _counting_hub(folder) as url:
-            hub = LocalHub(url)
-            ask(sys.executable, PROGRAM, "upload", folder / "converted", env=hub.env(folder / "home"))
-            results = {}
-            for number, (stream, arguments) in enumerate(STREAMS.items()):
-                begin = len(_sent(folder))
-                env = hub.env(folder / f"home{number}")
-                results[stream] = ask(sys.executable, PROGRAM, "read", *arguments, env=env)
+            for number, (stream, arguments) in enumerate(list(STREAMS.items())[-1 if quick else 0 :]):
+                begin, env = len(_sent(folder)), LocalHub(url).env(folder / f"home{number}")
+                given = [] if number else ["--upload", folder / "converted"]
+                results[stream] = ask(sys.executable, PROGRAM, "read", *arguments, *given, env=env)
                 results[stream]["bytes"] = _by_family(_sent(folder)[begin:], names)
-        return {"rows": rows, "image bytes": images, "streams": results}
+        return {"streams": results}
 
 
-def _convert(metadata: Path, rows: int, folder: Path) -> int:
-    """Make a release and convert it; the size of its images together."""
+def _convert(metadata: Path, rows: int, folder: Path) -> None:
+    """Make a release of specimens of `train`, and convert it."""
     from datasets import Image
 
     from bioscan_hf import load_specimens
@@ -76,7 +82,6 @@ def _convert(metadata: Path, rows: int, folder: Path) -> int:
         ]
     make_release(folder / "release", made)
     convert(folder / "release", folder / "converted", ["cropped_256"])
-    return sum(len(row["image"]) for row in made if isinstance(row["image"], bytes))
 
 
 @contextmanager
@@ -125,49 +130,44 @@ def serve(folder: Path) -> None:
         web.run_app(app, sock=listener, print=None, access_log=None)
 
 
-def upload(folder: Path) -> None:
-    """Put a folder on the Hub that the environment names."""
+def read(name: str, modalities: list[str], upload: Path | None) -> dict[str, Any]:
+    """Read a stream to its end from the Hub that the environment names.
+
+    Args:
+        name: Of the configuration.
+        modalities: As `load_dataset` takes them.
+        upload: Folder that is put on the Hub before.
+    """
     from huggingface_hub import HfApi
 
-    HfApi().create_repo(REPOSITORY, repo_type="dataset")
-    HfApi().upload_folder(repo_id=REPOSITORY, repo_type="dataset", folder_path=folder)
-    answer("done")
+    from bioscan_hf import load_dataset
 
-
-def read(name: str, modalities: list[str]) -> dict[str, Any]:
-    """Read a stream to its end."""
-    with measured() as importing:
-        from bioscan_hf import load_dataset
+    if upload:
+        HfApi().create_repo(REPOSITORY, repo_type="dataset")
+        HfApi().upload_folder(repo_id=REPOSITORY, repo_type="dataset", folder_path=upload)
     with measured() as first:
         stream: Any = load_dataset(REPOSITORY, name, "train", streaming=True, modalities=modalities)
         specimens = iter(stream)
         next(specimens)
     with measured() as others:
         count = 1 + sum(1 for _ in specimens)
-    return {"import": importing, "first": first, "others": others, "rows": count}
+    return {"first": first, "others": others, "rows": count}
 
 
 def main() -> None:
     """Parse the command line and answer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
-    measuring = commands.add_parser("measure", help="make, serve and read the streams")
-    measuring.add_argument("metadata", type=Path)
-    measuring.add_argument("--rows", type=int, default=20_000, help="specimens to stream (default: %(default)s)")
-    for name in ("serve", "upload"):
-        commands.add_parser(name, help="used by measure").add_argument("folder", type=Path)
-    reading = commands.add_parser("read", help="used by measure")
+    commands.add_parser("serve").add_argument("folder", type=Path)
+    reading = commands.add_parser("read")
     reading.add_argument("name")
     reading.add_argument("modalities", nargs="+")
+    reading.add_argument("--upload", type=Path)
     options = parser.parse_args()
-    if options.command == "measure":
-        answer(measure(options.metadata, options.rows))
-    elif options.command == "serve":
+    if options.command == "serve":
         serve(options.folder)
-    elif options.command == "upload":
-        upload(options.folder)
     else:
-        answer(read(options.name, options.modalities))
+        answer(read(options.name, options.modalities, options.upload))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The local Hub is used here as the package's tests use it: through the real clients."""
 
 import json
+import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,36 @@ def test_commit_with_a_lost_answer_has_happened(hub: LocalHub, api: HfApi) -> No
     with pytest.raises(Exception, match="peer closed connection"):
         api.upload_file(path_or_fileobj=b"late", path_in_repo="late.txt", repo_id=repo)
     assert api.file_exists(repo, "late.txt")
+
+
+def test_commit_that_is_answered_with_an_error_has_happened(hub: LocalHub, api: HfApi) -> None:
+    repo = api.create_repo("tester/hub-unsure").repo_id
+    hub.fail("", "/hub-unsure/commit/", status=504, done=True)
+    with pytest.raises(HfHubHTTPError) as answered:
+        api.upload_file(path_or_fileobj=b"sure", path_in_repo="sure.txt", repo_id=repo)
+    assert status(answered) == 504 and api.file_exists(repo, "sure.txt")
+
+
+def test_upload_that_breaks_off_is_sent_again(hub: LocalHub, api: HfApi) -> None:
+    repo = api.create_repo("tester/hub-dropped").repo_id
+    hub.fail("PUT", "/lfs/", drop=True)
+    content = b"dropped" * 100_000
+    api.upload_file(path_or_fileobj=content, path_in_repo="a.bin", repo_id=repo)
+    sent = [entry["status"] for entry in hub.requests(sha256(content).hexdigest()) if entry["method"] == "PUT"]
+    assert sent == [499, 200] and api.file_exists(repo, "a.bin")
+
+
+def test_busy_hub_says_when_to_come_back(hub: LocalHub, api: HfApi) -> None:
+    hub.fail("GET", "/api/whoami-v2", status=429, retry_after=7)
+    with pytest.raises(HfHubHTTPError) as refused:
+        api.whoami()
+    assert (status(refused), refused.value.response.headers["Retry-After"]) == (429, "7")
+
+
+def test_slow_answer_comes(hub: LocalHub, api: HfApi) -> None:
+    hub.fail("GET", "/api/whoami-v2", delay=0.2)
+    start = time.monotonic()
+    assert api.whoami()["name"] == "tester" and time.monotonic() - start > 0.2
 
 
 def test_healing_forgets_faults(hub: LocalHub, api: HfApi) -> None:

@@ -12,6 +12,7 @@ from bioscan_hf.data.executors import DocumentsPipeline, ExecutorName, PipelineS
 from bioscan_hf.data.metadata import OnError
 from bioscan_hf.data.plan import SHARD_BYTES, Plan, Report
 from bioscan_hf.data.shards import write_shard
+from bioscan_hf.data.whole_files import nobody_else_writes
 
 
 class WriteShards(PipelineStep):
@@ -72,15 +73,17 @@ def convert_on_cluster(
         OSError: As in `convert`.
     """
     options = checked_options(executor, options)
-    plan = prepare(
-        root.absolute(), folder.absolute(), packages, on_error=on_error, shard_bytes=shard_bytes, report=report
-    )
-    ended = run_tasks(
-        executor,
-        WriteShards(plan),
-        len(plan.shards or ()),
-        partial(finish, plan),
-        logs=plan.folder / ".logs",
-        options=options,
-    )
-    return finish(plan, report=report) if ended else None
+    # With Slurm until the jobs are submitted.
+    with nobody_else_writes(folder):
+        plan = prepare(
+            root.absolute(), folder.absolute(), packages, on_error=on_error, shard_bytes=shard_bytes, report=report
+        )
+        ended = run_tasks(
+            executor,
+            WriteShards(plan),
+            len(plan.shards or ()),
+            partial(finish, plan),
+            logs=plan.folder / ".logs",
+            options=options,
+        )
+        return finish(plan, report=report) if ended else None

@@ -6,17 +6,16 @@ import json
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bioscan_hf import __version__
-from bioscan_hf.data.labels import LABEL_COLUMNS
+from bioscan_hf.data.files import digest
 from bioscan_hf.data.metadata import MetadataSource, OnError, Skipped, find_metadata
 from bioscan_hf.data.metadata_conversion import convert_metadata
 from bioscan_hf.data.plan import (
@@ -32,7 +31,7 @@ from bioscan_hf.data.plan import (
 from bioscan_hf.data.release import PACKAGES
 from bioscan_hf.data.shards import is_finished, left_out_of, write_shards
 from bioscan_hf.data.verification import md5_of, published_md5, verify
-from bioscan_hf.data.whole_files import write_json
+from bioscan_hf.data.whole_files import nobody_else_writes, write_json
 
 # Bytes that the metadata of a specimen take in a shard, measured: 230.
 _ROW_BYTES = 250
@@ -69,16 +68,17 @@ def convert(
     Raises:
         FileNotFoundError: If the metadata or the images of a package are not in `root`.
         ValueError: If a record or an image is bad, or `folder` holds something else.
-        OSError: If the disk has too little space or cannot be written.
+        OSError: If the disk has too little space or cannot be written, or another process writes the folder.
     """
     report = report or silent
-    plan = prepare(root, folder, packages, on_error=on_error, shard_bytes=shard_bytes, report=report)
-    shards = plan.shards or ()
-    total, done = sum(shard.images for shard in shards), 0
-    for index in write_shards(plan, num_proc):
-        done += shards[index].images
-        report("Writing images", done, total)
-    return finish(plan, report=report)
+    with nobody_else_writes(folder):
+        plan = prepare(root, folder, packages, on_error=on_error, shard_bytes=shard_bytes, report=report)
+        shards = plan.shards or ()
+        total, done = sum(shard.images for shard in shards), 0
+        for index in write_shards(plan, num_proc):
+            done += shards[index].images
+            report("Writing images", done, total)
+        return finish(plan, report=report)
 
 
 def prepare(
@@ -97,8 +97,7 @@ def prepare(
     source = find_metadata(root)
     splits = find_packages(root, packages)
     archives = image_archives(root, splits)
-    state = {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in (source.path, *archives)}
-    new = Plan(root, folder, state, splits, shard_bytes, on_error)
+    new = Plan(root, folder, _states((source.path, *archives)), splits, shard_bytes, on_error)
     plan = _continued(new)
     if plan is None:
         for leftover in folder.glob(".partial-*/"):
@@ -129,7 +128,7 @@ def finish(plan: Plan, *, report: Report | None = None) -> dict[str, Any]:
         The content of `report.json`.
 
     Raises:
-        ValueError: If a shard is not finished.
+        ValueError: If a shard is not finished, or a source was changed meanwhile.
     """
     report = report or silent
     if unfinished := _unfinished(plan):
@@ -137,6 +136,9 @@ def finish(plan: Plan, *, report: Report | None = None) -> dict[str, Any]:
     path = plan.folder / "report.json"
     if path.exists():
         return dict(json.loads(path.read_text(encoding="utf-8")))
+    sources = [find_metadata(plan.root).path, *image_archives(plan.root, plan.packages)]
+    if changed := _changed(plan.sources, _states(sources)):
+        raise ValueError(f"{changed} changed while they were converted into '{plan.folder}'; choose another folder.")
     written = [plan.folder / shard.name for shard in plan.shards or ()]
     rows: dict[str, Counter[str]] = {}
     for file in (*sorted(plan.folder.glob("metadata/*.parquet")), *written):
@@ -144,7 +146,7 @@ def finish(plan: Plan, *, report: Report | None = None) -> dict[str, Any]:
         rows.setdefault(file.parent.name, Counter())[split] += pq.read_metadata(file).num_rows
     damaged = [record for file in written for record in left_out_of(file)]
     content = {
-        "sources": _checksums([find_metadata(plan.root).path, *image_archives(plan.root, plan.packages)], report),
+        "sources": _checksums(sources, report),
         "rows": rows,
         "skipped": [asdict(record) for record in (*plan.skipped, *damaged)],
         "checks": [asdict(check) for check in verify(plan.folder, report=report)],
@@ -168,7 +170,7 @@ def _continued(new: Plan) -> Plan | None:
         return None
     if old.shards is None or _adds_images(old, new):
         return None
-    changed = sorted({name for name, _ in old.sources.items() ^ new.sources.items()})
+    changed = _changed(old.sources, new.sources)
     for differs, what in (
         (old.packages != new.packages, f"other packages: {old.packages}, now {new.packages}"),
         (old.shard_bytes != new.shard_bytes, f"shards of {old.shard_bytes:,} bytes, now {new.shard_bytes:,}"),
@@ -179,7 +181,7 @@ def _continued(new: Plan) -> Plan | None:
             raise ValueError(
                 f"'{new.folder}' holds a conversion with {what}. Go on with the same, or choose another folder."
             )
-    return replace(old, on_error=new.on_error) if _has_metadata(new.folder) else None
+    return replace(old, on_error=new.on_error) if old.files == _digests(old.folder) else None
 
 
 def _adds_images(old: Plan, new: Plan) -> bool:
@@ -191,16 +193,19 @@ def _adds_images(old: Plan, new: Plan) -> bool:
     return more and same and old.sources.items() <= new.sources.items()
 
 
-def _has_metadata(folder: Path) -> bool:
-    names = {path.stem for path in folder.glob("order/*.parquet")}
-    try:
-        orders = {name: pq.read_metadata(folder / "order" / f"{name}.parquet").num_rows for name in names}
-        tables = {
-            path.name.split("-")[0]: pq.read_metadata(path).num_rows for path in folder.glob("metadata/*.parquet")
-        }
-    except (OSError, pa.ArrowException):
-        return False
-    return orders == tables and all((folder / "labels" / f"{column}.txt").exists() for column in LABEL_COLUMNS)
+def _states(paths: Sequence[Path]) -> dict[str, tuple[int, int]]:
+    return {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
+
+
+def _changed(old: Mapping[str, tuple[int, int]], new: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Names of the sources whose states differ."""
+    return sorted({name for name, _ in old.items() ^ new.items()})
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Digests of the files that are written before the shards: shards and labels are only right if these are."""
+    paths = sorted(path for part in ("labels", "metadata", "order") for path in folder.glob(f"{part}/[!.]*"))
+    return {path.relative_to(folder).as_posix(): digest(path) for path in paths}
 
 
 def _planned(new: Plan, source: MetadataSource, report: Report) -> Plan:
@@ -221,7 +226,7 @@ def _planned(new: Plan, source: MetadataSource, report: Report) -> Plan:
             f"'{new.root}'. Complete the archives, or skip these specimens."
         )
     skipped += missing
-    return replace(new, shards=tuple(shards), skipped=tuple(skipped))
+    return replace(new, shards=tuple(shards), skipped=tuple(skipped), files=_digests(new.folder))
 
 
 def _unfinished(plan: Plan) -> list[Shard]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 try:
+    import multiprocess  # type: ignore[import-untyped]
     from datatrove.data import DocumentsPipeline
     from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
     from datatrove.executor.base import PipelineExecutor
@@ -93,6 +94,9 @@ def run_tasks(
             [step], tasks=tasks, logging_dir=folder, skip_completed=False, **{**options, **more}
         )
 
+    if executor == "local":
+        # The workers are forks of a process that has imported what the step needs: once, not once for each of them.
+        multiprocess.get_context("forkserver").set_forkserver_preload([type(step).__module__])
     first = made(step, tasks)
     if executor == "slurm":
         made(Last(last), 1, gpus_per_task=0, depends=first if tasks else None).run()

@@ -7,7 +7,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from bioscan_hf.data.raw_records import NO_VALUE, RECORDS_PER_BATCH, RawRecords, open_text, raw_records
+from bioscan_hf.data.messages import shown
+from bioscan_hf.data.raw_records import (
+    CHARACTERS_PER_BATCH,
+    LONGEST_RECORD,
+    NO_VALUE,
+    RECORDS_PER_BATCH,
+    RawRecords,
+    open_text,
+    raw_records,
+    too_long,
+)
 
 FASTA_ENDINGS = (".fasta", ".fas", ".fa", ".fna")
 FASTA_COLUMNS = (
@@ -19,6 +29,7 @@ FASTA_COLUMNS = (
 _BOLD_LINEAGE = ("kingdom", "phylum", "class", "order", "family", "subfamily", "tribe", "genus", "species")
 _SINTAX_RANKS = {"p": "phylum", "c": "class", "o": "order", "f": "family", "g": "genus", "s": "species"}
 _SINTAX = re.compile(r";tax=([^;]*)")
+_SHOWN = 40
 _END_OF_PROCESSID = re.compile(r"[|;\s]")
 
 
@@ -39,20 +50,22 @@ def read_fasta(path: Path, columns: Sequence[str] = FASTA_COLUMNS) -> Iterator[R
         The columns, null where the header does not tell.
 
     Raises:
-        ValueError: If the file is not text, or does not start with a header.
+        ValueError: If the file is not text, does not start with a header, or has a record of absurd length.
     """
     parse = _marker_from_header if set(columns) <= {"processid", "dna_barcode", "marker_code"} else _from_header
     found: list[dict[str, str]] = []
     places: list[int] = []
+    characters = 0
     with open_text(path) as lines:
         for place, header, letters in _records(lines, path):
             processid = _END_OF_PROCESSID.split(header, maxsplit=1)[0]
             found.append({**parse(header), "processid": processid, "dna_barcode": letters})
             places.append(place)
-            if len(found) == RECORDS_PER_BATCH:
+            characters += len(header) + len(letters)
+            if len(found) == RECORDS_PER_BATCH or characters >= CHARACTERS_PER_BATCH:
                 yield _batch(found, places, columns)
-                found, places = [], []
-    yield _batch(found, places, columns)
+                found, places, characters = [], [], 0
+        yield _batch(found, places, columns)
 
 
 def _batch(found: list[dict[str, str]], places: list[int], columns: Sequence[str]) -> RawRecords:
@@ -65,17 +78,21 @@ def _batch(found: list[dict[str, str]], places: list[int], columns: Sequence[str
 def _records(lines: TextIO, path: Path) -> Iterator[tuple[int, str, str]]:
     """Line of the header, header and letters of each record."""
     header: str | None = None
-    place = 0
+    place = characters = 0
     letters: list[str] = []
     for number, line in enumerate(lines, 1):
         if line.startswith(">"):
             if header is not None:
                 yield place, header, "".join(letters)
-            place, header, letters = number, line[1:].strip(), []
+            place, header, letters, characters = number, line[1:].strip(), [], 0
         elif header is None and line.strip():
-            raise ValueError(f"'{path}', line {number}: expected '>' and a process id; got {line.strip()[:40]!r}.")
+            found = shown(line.strip(), _SHOWN)
+            raise ValueError(f"'{path}', line {number}: expected '>' and a process id; got '{found}'.")
         else:
             letters.append(line.strip())
+            characters += len(line)
+            if characters > LONGEST_RECORD:
+                raise too_long(path, place)
     if header is not None:
         yield place, header, "".join(letters)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -48,17 +50,46 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def _replace(target: Path, item: Path, aside: Path) -> None:
-    if not target.is_dir():
+    if target.is_dir():
+        put_in_place(item, target, aside)
+    else:
         item.replace(target)
+
+
+def put_in_place(new: Path, folder: Path, aside: Path) -> None:
+    """Put a new folder in the place of one that may be there.
+
+    On Linux both change places in one step: a process that is killed leaves one of them there, whole. Where that cannot
+    be done, there is a moment with neither, and the old one is put back if the new one does not get there.
+
+    Args:
+        new: The new one, on the same disk. What is there of the old one when the process is killed lies here.
+        folder: Its place.
+        aside: A path that is free, where the old one lies for that moment.
+
+    Raises:
+        OSError: If it cannot be put there.
+    """
+    if not folder.exists():
+        new.rename(folder)
         return
-    # A folder cannot be replaced in one step; the old one is put back if the new one does not get there.
-    target.rename(aside)
+    if _exchange(new, folder):
+        shutil.rmtree(new)
+        return
+    folder.rename(aside)
     try:
-        item.rename(target)
+        new.rename(folder)
     except BaseException:
-        aside.rename(target)
+        aside.rename(folder)
         raise
     shutil.rmtree(aside)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step; returns False, and does nothing, where that cannot be done."""
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    return renameat2 is not None and renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import PIL.Image
 import pyarrow as pa
 from datasets import Image
 
 from bioscan_hf.data.files import digest
 from bioscan_hf.data.inputs import check_records, match_columns, with_images
+from bioscan_hf.data.messages import reason_of, shown
 from bioscan_hf.data.metadata import OnError
+from bioscan_hf.data.pixels import open_image
 from bioscan_hf.data.raw_records import RawRecords, raw_records
 from bioscan_hf.data.records import BadRecord
 from bioscan_hf.data.tables import column_names, read_table
@@ -68,7 +69,7 @@ def read_image_folder(folder: Path, *, on_error: OnError = "raise", skipped: lis
     table = check_records(
         records,
         str(name),
-        lambda place: f"'{image_of[place]}'" if metadata is None else f"{unit} {place}",
+        lambda place: f"'{shown(image_of[place])}'" if metadata is None else f"{unit} {place}",
         on_error=on_error,
         barcode_needed=False,
         skipped=skipped,
@@ -83,7 +84,7 @@ def folder_digest(folder: Path, *others: Path) -> str:
     listing = [f"{file}\t{(folder / file).stat().st_size}" for file in find_images(folder)]
     table = find_table(folder)
     content = digest(*([] if table is None else [table]), *others)
-    return hashlib.sha256("\n".join([*listing, content]).encode()).hexdigest()[:12]
+    return hashlib.sha256(os.fsencode("\n".join([*listing, content]))).hexdigest()[:12]
 
 
 def find_images(folder: Path) -> list[str]:
@@ -113,7 +114,7 @@ def find_table(folder: Path) -> Path | None:
     files = sorted(path.name for path in folder.iterdir() if path.is_file())
     found = [name for name in files if name in TABLE_NAMES or name.lower().endswith(_ENDINGS_OF_TABLES)]
     if len(found) > 1 or not set(found) <= set(TABLE_NAMES):
-        raise ValueError(f"'{folder}' must have one of the tables {', '.join(TABLE_NAMES)}, or none; found {found}.")
+        raise ValueError(f"'{folder}' must have one of the tables {', '.join(TABLE_NAMES)}, or none; found {shown(found)}.")
     return folder / found[0] if found else None
 
 
@@ -131,7 +132,7 @@ def records_of_rows(folder: Path, images: Sequence[str], metadata: Path) -> tupl
     names = column_names(metadata)
     columns = match_columns(names, (FILE_NAME,))
     if not {"processid", FILE_NAME} & set(columns):
-        raise ValueError(f"'{metadata}' needs the column '{FILE_NAME}' or 'processid'; found {names}.")
+        raise ValueError(f"'{metadata}' needs the column '{FILE_NAME}' or 'processid'; found {shown(names)}.")
     by_path = {image: [image] for image in images}
     by_stem: dict[str, list[str]] = {}
     for image in images:
@@ -157,11 +158,11 @@ def records_of_rows(folder: Path, images: Sequence[str], metadata: Path) -> tupl
 
 def _why_bad(folder: Path, found: list[str], name: str | None) -> str | None:
     if not found:
-        return f"there is no image {name!r} in the folder."
+        return f"there is no image {None if name is None else shown(name)!r} in the folder."
     if len(found) > 1:
-        return f"it has the images {found}; write which one into a column '{FILE_NAME}'."
+        return f"it has the images {shown(found)}; write which one into a column '{FILE_NAME}'."
     reason = _why_unreadable(folder / found[0])
-    return reason and f"'{found[0]}': {reason}"
+    return reason and f"'{shown(found[0])}': {reason}"
 
 
 def _with_processids(batch: RawRecords, processids: list[str], reasons: Mapping[int, str]) -> RawRecords:
@@ -184,7 +185,7 @@ def check_listed(unlisted: set[str], metadata: Path | None, on_error: OnError) -
     """Refuse images that the table has no row for, or warn of them."""
     if not unlisted or metadata is None:
         return
-    message = f"'{metadata}' has no row for '{min(unlisted)}' ({len(unlisted):,} images without row)"
+    message = f"'{metadata}' has no row for '{shown(min(unlisted))}' ({len(unlisted):,} images without row)"
     if on_error == "raise":
         raise ValueError(f"{message}; add rows, or leave such images out with `on_error='skip'`.")
     warnings.warn(f"{message}; left out.", stacklevel=3)
@@ -192,11 +193,13 @@ def check_listed(unlisted: set[str], metadata: Path | None, on_error: OnError) -
 
 def _why_unreadable(path: Path) -> str | None:
     try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "the path of the image is not UTF-8; rename it."
+    try:
         if not path.stat().st_size:
             return "the image is empty (0 bytes)."
-        with PIL.Image.open(path):  # reads the header only: 30 microseconds
+        with open_image(path):  # reads the header only: 30 microseconds
             return None
-    except PIL.UnidentifiedImageError:
-        return "the file is no image of a known kind."
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        return f"the image cannot be read ({error})."
+    except Exception as error:  # Pillow's readers raise errors of many kinds on damaged files
+        return f"the image cannot be read ({reason_of(error)})."

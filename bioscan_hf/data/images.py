@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -17,7 +16,7 @@ import torch
 from datasets import Dataset, IterableDataset
 
 from bioscan_hf.data.metadata import OnError
-from bioscan_hf.data.pixels import crop, decode_image, scale
+from bioscan_hf.data.pixels import crop, decode_image, image_content, scale
 
 _REASONS_SHOWN = 5
 # Holds the pixels of any image of the packages of 256 pixels; from 4 MiB on NumPy asks for huge pages.
@@ -168,7 +167,7 @@ class ImageBatches:
         problems: list[str] = []
         for i, (content, path) in enumerate(_files(item.table)):
             try:
-                scaled = scale(decode_image(content or _read_file(path), memory), self._shorter_side)
+                scaled = scale(decode_image(image_content({"bytes": content, "path": path}), memory), self._shorter_side)
             except (OSError, ValueError) as error:
                 problems.append(f"{item.name(i)}: {error}.")
                 if self._on_error == "raise":
@@ -220,12 +219,6 @@ def _files(table: pa.Table) -> Iterable[tuple[bytes | None, str | None]]:
     if not pa.types.is_struct(column.type) or {"bytes", "path"} - {field.name for field in column.type}:
         raise ValueError(f"The column `image` must be a `datasets.Image`; got {column.type}.")
     return zip(*(pc.struct_field(column, name).to_pylist() for name in ("bytes", "path")), strict=True)
-
-
-def _read_file(path: str | None) -> bytes:
-    if path is None:
-        raise ValueError("there is no image")
-    return Path(path).read_bytes()
 
 
 def _column(column: pa.ChunkedArray) -> torch.Tensor | list[Any]:

@@ -16,6 +16,7 @@ from datasets import Image
 
 from bioscan_hf.data.fasta import FASTA_COLUMNS, FASTA_ENDINGS, read_fasta
 from bioscan_hf.data.features import COLUMN_NAMES, SPLIT_ALIASES, bioscan_features, resolve_split
+from bioscan_hf.data.messages import shown
 from bioscan_hf.data.metadata import OnError
 from bioscan_hf.data.raw_records import OtherMarkers, RawRecords, ending, named_in_errors, schema_columns
 from bioscan_hf.data.records import BadRecord, RecordChecker
@@ -113,7 +114,7 @@ def open_records(path: Path, columns: Collection[str] | None = None, *, image: b
     is_parquet = ending(path) == ".parquet"
     has_images = is_parquet and "image" in names
     if "processid" not in matched or not (has_images or "dna_barcode" in matched):
-        raise ValueError(f"'{path}' needs the columns 'processid' and 'dna_barcode'; found {names}.")
+        raise ValueError(f"'{path}' needs the columns 'processid' and 'dna_barcode'; found {shown(names)}.")
     records = read_table(
         path, {name: source for name, source in matched.items() if name in wanted}, image=image and has_images
     )
@@ -236,7 +237,7 @@ def read_splits(path: Path) -> dict[str, str | None]:
     names = column_names(path)
     others = [name for name in names if name != "processid"]
     if len(others) != 1 or len(names) != 2:
-        raise ValueError(f"'{path}' must have the column 'processid' and one with the split; got {names}.")
+        raise ValueError(f"'{path}' must have the column 'processid' and one with the split; got {shown(names)}.")
     splits: dict[str, str | None] = {}
     for batch in read_table(path, {"processid": "processid", "split": others[0]}):
         for bad in batch.malformed:
@@ -246,7 +247,7 @@ def read_splits(path: Path) -> dict[str, str | None]:
             split = _one_split(value, path)
             if splits.setdefault(processid, split) != split:
                 raise ValueError(
-                    f"'{path}': the process id {processid!r} has two splits, {splits[processid]!r}, {split!r}."
+                    f"'{path}': the process id '{shown(processid)}' has two splits, {splits[processid]!r}, {split!r}."
                 )
     return splits
 
@@ -255,7 +256,7 @@ def _one_split(value: str | None, path: Path) -> str | None:
     try:
         names = resolve_split(value) if value else (None,)
     except ValueError as error:
-        raise ValueError(f"'{path}': {error}") from error
+        raise ValueError(f"'{path}': {shown(error)}") from error
     if len(names) != 1:
-        raise ValueError(f"'{path}' must name one split per specimen; got {value!r}.")
+        raise ValueError(f"'{path}' must name one split per specimen; got '{shown(value)}'.")
     return names[0]

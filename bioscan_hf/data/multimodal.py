@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
@@ -22,7 +21,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase
 
 from bioscan_hf.data.augmentation import ImageAugmentation, evaluation_view
-from bioscan_hf.data.pixels import decode_image
+from bioscan_hf.data.pixels import decode_image, image_content
 from bioscan_hf.tokenization.kmer import KmerEncoder
 from bioscan_hf.tokenization.taxonomy import RANKS_OF_FORM, Form, taxonomy_texts
 
@@ -170,8 +169,7 @@ class SpecimenCollator:
 
     def _view(self, image: Mapping[str, Any], seed: int, name: str) -> np.ndarray:
         try:
-            content = Path(image["path"]).read_bytes() if image["bytes"] is None else image["bytes"]
-            pixels = decode_image(content)
+            pixels = decode_image(image_content(image))
             if self.augment is not None:
                 return self.augment(pixels, seed)
             return evaluation_view(pixels, size=self.size, shorter_side=self.shorter_side)

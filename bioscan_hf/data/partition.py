@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
+from numpy.typing import NDArray
+
+from bioscan_hf.data.barcodes import barcode_hashes
+
+_SPLITS = ("pretrain", "train", "test", "test_unseen")
+_PRETRAIN, _TRAIN, _TEST, _TEST_UNSEEN = range(4)
+_ROWS_AT_A_TIME = 50_000
 
 
 def partition(
@@ -30,26 +39,61 @@ def partition(
         One split name per specimen.
     """
     rng = np.random.default_rng(seed)
-    barcodes, genera, species = (dataset[name][:] for name in ("dna_barcode", "genus", "species"))
-    genus_of = {name: genus for name, genus in zip(species, genera, strict=True) if name and genus}
-    unseen = _unseen_species(genus_of, unseen_fraction, rng)
+    genera, species = (_names(dataset, rank) for rank in ("genus", "species"))
+    unseen = _unseen_species(_genus_of(genera, species), unseen_fraction, rng)
+    names = species.dictionary.to_pylist()
+    species_of = species.indices.fill_null(-1).to_numpy()
 
-    owner: dict[str, str] = {}
-    for barcode, name in zip(barcodes, species, strict=True):
-        if name:
-            owner.setdefault(barcode, name)
-    barcodes_of: defaultdict[str, list[str]] = defaultdict(list)
-    for barcode, name in owner.items():
-        barcodes_of[name].append(barcode)
-    split_of: dict[str, str] = {}
-    for name, own in barcodes_of.items():
-        if name in unseen:
-            split_of.update(dict.fromkeys(own, "test_unseen"))
+    # Numbers instead of barcodes: five million texts in lists would take four gigabytes.
+    barcodes = _hashes(dataset)
+    named = np.flatnonzero(species_of >= 0)
+    distinct, first = np.unique(barcodes[named], return_index=True)
+    owner = species_of[named[first]]
+    split_of = np.full(len(distinct), _PRETRAIN)
+    # Species and the barcodes of each in the order in which they first occur.
+    by_species: defaultdict[int, list[int]] = defaultdict(list)
+    for at in np.argsort(first).tolist():
+        by_species[int(owner[at])].append(at)
+    for code, own in by_species.items():
+        if names[code] in unseen:
+            split_of[own] = _TEST_UNSEEN
             continue
         count = round(test_fraction * len(own)) if len(own) > 1 else 0
         order = rng.permutation(len(own))
-        split_of.update({own[i]: "test" if place < count else "train" for place, i in enumerate(order)})
-    return [split_of.get(barcode, "pretrain") for barcode in barcodes]
+        split_of[np.array(own)[order]] = np.where(np.arange(len(own)) < count, _TEST, _TRAIN)
+    return _of_rows(barcodes, distinct, split_of)
+
+
+def _names(dataset: Dataset, rank: str) -> pa.DictionaryArray:
+    """The names at a rank, the empty one as null."""
+    column = dataset.with_format("arrow").select_columns(rank)[:][rank].cast(pa.string())
+    column = pc.if_else(pc.equal(column, ""), None, column)
+    return column.combine_chunks().dictionary_encode()
+
+
+def _hashes(dataset: Dataset) -> NDArray[np.uint64]:
+    batches = dataset.with_format("arrow").select_columns("dna_barcode").iter(_ROWS_AT_A_TIME)
+    parts = [barcode_hashes(batch["dna_barcode"].cast(pa.string())) for batch in batches]
+    return np.concatenate([np.empty(0, np.uint64), *parts])
+
+
+def _of_rows(barcodes: NDArray[np.uint64], distinct: NDArray[np.uint64], split_of: NDArray[np.int_]) -> list[str]:
+    """Name of the split of each barcode; `pretrain` for those that are not among the distinct ones."""
+    splits = np.full(len(barcodes), _PRETRAIN)
+    if len(distinct):
+        at = np.searchsorted(distinct, barcodes).clip(max=len(distinct) - 1)
+        splits = np.where(distinct[at] == barcodes, split_of[at], _PRETRAIN)
+    found: list[str] = np.array(_SPLITS, object)[splits].tolist()
+    return found
+
+
+def _genus_of(genera: pa.DictionaryArray, species: pa.DictionaryArray) -> dict[str, str]:
+    """The genus of each species: that of the last specimen with both names."""
+    both = pa.table({"genus": genera, "species": species}).drop_null()
+    codes = both["species"].combine_chunks().indices.to_numpy()
+    _, from_the_end = np.unique(codes[::-1], return_index=True)
+    last = both.take(len(codes) - 1 - from_the_end)
+    return dict(zip(last["species"].to_pylist(), last["genus"].to_pylist(), strict=True))
 
 
 def _unseen_species(genus_of: dict[str, str], fraction: float, rng: np.random.Generator) -> set[str]:

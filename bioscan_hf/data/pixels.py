@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import torch
+
+from bioscan_hf.data.messages import reason_of
 
 try:
     import simplejpeg
@@ -23,8 +28,12 @@ BIOSCAN_STD: tuple[float, float, float] = (0.14205404, 0.15642502, 0.17309470)
 MAX_PIXELS = 1 << 26
 """Largest image that is decoded: 8192 x 8192 pixels, 85 times the largest of BIOSCAN-5M."""
 
+LARGEST_FILE = 1 << 28
+"""Bytes that an image file may have."""
+
 # Of Pillow's other formats, some start programs (EPS).
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
+_TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF
 
 
 def decode_image(data: bytes, memory: np.ndarray | None = None) -> np.ndarray:
@@ -52,7 +61,7 @@ def decode_image(data: bytes, memory: np.ndarray | None = None) -> np.ndarray:
             return _decode_with_pillow(data)
         return simplejpeg.decode_jpeg(data, buffer=memory if memory is not None and memory.size >= size else None)
     except Exception as error:  # Pillow's readers raise errors of many kinds on damaged files
-        raise ValueError(f"the image cannot be decoded ({error})") from error
+        raise ValueError(f"the image cannot be decoded ({reason_of(error)})") from error
 
 
 def _plain_jpeg_bytes(data: bytes) -> int:
@@ -68,13 +77,53 @@ def _plain_jpeg_bytes(data: bytes) -> int:
     return height * width * 3 if colours in ("YCbCr", "Gray") else 0
 
 
-def _decode_with_pillow(data: bytes) -> np.ndarray:
+def image_content(image: Mapping[str, Any]) -> bytes:
+    """Content of an image file.
+
+    Args:
+        image: Undecoded, as `datasets.Image` stores it: the content as `bytes`, or else the `path` of the file.
+
+    Raises:
+        ValueError: If there is neither, or the path is that of a device or a pipe, or of more than `LARGEST_FILE`.
+        OSError: If the file cannot be read.
+    """
+    if image["bytes"]:
+        return bytes(image["bytes"])
+    if not image["path"]:
+        raise ValueError("there is no image")
+    status = Path(image["path"]).stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
+        raise ValueError(f"'{image['path']}' is no file, or has more than {LARGEST_FILE:,} bytes")
+    return Path(image["path"]).read_bytes()
+
+
+def open_image(file: Path | BinaryIO) -> PIL.Image.Image:
+    """Open an image file, of which only the header is read now.
+
+    Args:
+        file: JPEG, PNG, TIFF or WebP file.
+
+    Raises:
+        ValueError: If it is of another format, or has more than `MAX_PIXELS` pixels. Pillow may raise errors of other
+            kinds where a file is damaged.
+    """
     try:
-        opened = PIL.Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = PIL.Image.open(file, formats=_FORMATS)
     except PIL.UnidentifiedImageError as error:
         raise ValueError("it is no JPEG, PNG, TIFF or WebP file") from error
-    with opened as image:
+    try:
         _check_pixels(image.height, image.width)
+        # Memory is taken for a whole tile, however small the image.
+        tags = getattr(image, "tag_v2", {})
+        _check_pixels(tags.get(_TILE_LENGTH, 0), tags.get(_TILE_WIDTH, 0))
+    except BaseException:
+        image.close()
+        raise
+    return image
+
+
+def _decode_with_pillow(data: bytes) -> np.ndarray:
+    with open_image(io.BytesIO(data)) as image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"expected 8 bits per channel; got Pillow's mode {image.mode}")
         PIL.ImageOps.exif_transpose(image, in_place=True)

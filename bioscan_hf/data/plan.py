@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 
 from bioscan_hf.data.archives import ImageArchives, ImageFolder, find_images
 from bioscan_hf.data.features import SPLIT_NAMES, published_name
@@ -26,6 +27,7 @@ Report = Callable[[str, int, int | None], object]
 """Called while something takes long: the name of the task, how much of it is done, and its total if that is known."""
 
 _ROWS_AT_A_TIME = 20_000
+_DIGEST = "digest"  # of all else in `plan.json`
 
 
 def silent(task: str, done: int, total: int | None) -> None:
@@ -75,6 +77,7 @@ class Plan:
         on_error: Whether a bad record or image is an error, or left out.
         shards: The shards of all packages; None while the metadata are not converted.
         skipped: Records that could not be read, and specimens without an image.
+        files: Digests of the files that were written before the shards, by their path in `folder`.
     """
 
     root: Path
@@ -85,11 +88,12 @@ class Plan:
     on_error: OnError
     shards: tuple[Shard, ...] | None = None
     skipped: tuple[Skipped, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
 
     def write(self) -> None:
         """Write `plan.json`, whose content says nothing about where the folders lie."""
         content = {name: value for name, value in asdict(self).items() if name not in ("root", "folder")}
-        write_json(self.folder / "plan.json", content)
+        write_json(self.folder / "plan.json", {**content, _DIGEST: _digest_of(content)})
 
     @classmethod
     def read(cls, root: Path, folder: Path) -> Plan | None:
@@ -101,6 +105,9 @@ class Plan:
         path = folder / "plan.json"
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            # A plan of an earlier version has no digest.
+            if content.pop(_DIGEST, None) not in (None, _digest_of(content)):
+                raise ValueError("it is damaged")
             shards = content["shards"]
             content |= {
                 "sources": {name: tuple(state) for name, state in content["sources"].items()},
@@ -113,6 +120,10 @@ class Plan:
             return None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"'{path}' is not the plan of a conversion ({error}); choose another folder.") from error
+
+
+def _digest_of(content: dict[str, Any]) -> str:
+    return str(xxhash.xxh3_64_hexdigest(json.dumps(content).encode()))
 
 
 def find_packages(root: Path, packages: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:

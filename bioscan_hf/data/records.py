@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bioscan_hf.data.features import COLUMNS, SPLIT_NAMES, bioscan_features
+from bioscan_hf.data.messages import shown
 from bioscan_hf.tokenization.letters import IUPAC_LETTERS, why_no_barcode
 
 # A process id is the name of an image file, too: printable ASCII without slashes.
@@ -19,6 +20,9 @@ _PROCESSID = r"^[!-.0-\[\]-~]+$"
 _CHUNK = r"^[0-9a-f]{1,2}$"
 _LIMITS = {"coord-lat": 90.0, "coord-lon": 180.0}
 _LONGEST_NAME = 32
+_SHOWN = 40
+# Names stand in lists of one name per line.
+_LINE_BREAKS, _CONTROL = r"[\t-\r\x{85}\x{2028}\x{2029}]+", r"\p{Cc}"
 _SCHEMA = bioscan_features(image=False).arrow_schema
 
 
@@ -61,6 +65,9 @@ class RecordChecker:
         reasons: dict[int, str] = {}
         columns = {column.name: typed_column(column.name, raw[column.name], reasons) for column in COLUMNS}
         columns["dna_barcode"] = self._barcodes(raw["dna_barcode"], columns["dna_barcode"], reasons)
+        for name, column in columns.items():
+            if pa.types.is_string(column.type):
+                columns[name] = _in_one_line(name, column, reasons)
         self._check_text(columns, reasons)
         check_coordinates(columns, reasons)
         # Last, for the id of a bad record is not taken.
@@ -80,14 +87,14 @@ class RecordChecker:
         for i in _where(pc.is_null(processids)):
             reasons.setdefault(i, "the process id is empty; every specimen needs one.")
         for i in _where(pc.invert(pc.match_substring_regex(processids, _PROCESSID))):
-            reasons.setdefault(i, f"the process id must be ASCII without slashes; got {processids[i].as_py()!r}.")
+            reasons.setdefault(i, f"the process id must be ASCII without slashes; got {_quoted(processids[i])}.")
         unknown = pc.invert(pc.is_in(splits, value_set=pa.array(SPLIT_NAMES)))
         if "split" in self._optional:
             unknown = pc.and_(unknown, pc.is_valid(splits))
         for i in _where(unknown):
-            reasons.setdefault(i, f"`split` must be one of {list(SPLIT_NAMES)}; got {splits[i].as_py()!r}.")
+            reasons.setdefault(i, f"`split` must be one of {list(SPLIT_NAMES)}; got {_quoted(splits[i])}.")
         for i in _where(pc.invert(pc.match_substring_regex(chunks, _CHUNK))):
-            reasons.setdefault(i, f"`chunk` must be one or two hexadecimal digits; got {chunks[i].as_py()!r}.")
+            reasons.setdefault(i, f"`chunk` must be one or two hexadecimal digits; got {_quoted(chunks[i])}.")
 
     def _barcodes(self, barcodes: pa.ChunkedArray, typed: pa.ChunkedArray, reasons: dict[int, str]) -> pa.ChunkedArray:
         """Put barcodes in upper case, and find those with other letters."""
@@ -124,20 +131,20 @@ def typed_column(name: str, column: pa.ChunkedArray, reasons: dict[int, str]) ->
             try:
                 values.append(_cast(pa.array([value.as_py()], pa.binary()), dtype)[0])
             except pa.ArrowInvalid:
-                reasons.setdefault(i, f"{name!r} must be {kind}; got {_readable(value)!r}.")
+                reasons.setdefault(i, f"{name!r} must be {kind}; got {_quoted(value)}.")
                 values.append(pa.scalar(None, dtype))
         return pa.chunked_array([pa.array([value.as_py() for value in values], dtype)])
 
 
 def check_coordinates(columns: Mapping[str, pa.ChunkedArray], reasons: dict[int, str]) -> None:
-    """Find latitudes and longitudes that are none.
+    """Find latitudes and longitudes that are none, NaN among them.
 
     Args:
         columns: `coord-lat` and `coord-lon` as numbers.
         reasons: As in `typed_column`.
     """
     for name, limit in _LIMITS.items():
-        for i in _where(pc.greater(pc.abs(columns[name]), limit)):
+        for i in _where(pc.invert(pc.less_equal(pc.abs(columns[name]), limit))):
             reasons.setdefault(i, f"{name!r} must be within {limit:g} degrees; got {columns[name][i].as_py():g}.")
 
 
@@ -187,11 +194,28 @@ def _only_nucleotides(barcodes: pa.ChunkedArray) -> bool:
     return not pc.max(pc.binary_length(pc.ascii_trim(barcodes, characters=IUPAC_LETTERS))).as_py()
 
 
+def _in_one_line(name: str, column: pa.ChunkedArray, reasons: dict[int, str]) -> pa.ChunkedArray:
+    """Put spaces in the place of line breaks and tabs, and find other control characters."""
+    if pc.all(pc.ascii_is_printable(column)).as_py() is not False:
+        return column
+    column = pc.replace_substring_regex(column, _LINE_BREAKS, " ")
+    for i in _where(pc.match_substring_regex(column, _CONTROL)):
+        reasons.setdefault(i, f"{name!r} has a control character; got {_quoted(column[i])}.")
+    return column
+
+
 def _where(mask: pa.ChunkedArray) -> list[int]:
     """Positions of true values; null counts as false, but for nothing here can be null and true."""
     return [int(i) for i in np.flatnonzero(np.asarray(pc.fill_null(mask, False)))]
 
 
-def _readable(value: pa.Scalar | bytes) -> str | None:
-    data = value.as_py() if isinstance(value, pa.Scalar) else value
-    return None if data is None else data[:40].decode("utf-8", "backslashreplace")
+def _readable(value: pa.Scalar) -> str | None:
+    data = value.as_py()
+    return None if data is None else data[:_SHOWN].decode("utf-8", "backslashreplace")
+
+
+def _quoted(value: pa.Scalar) -> str:
+    """The first letters of a text, str or bytes, or `None`."""
+    data = value.as_py()
+    text = data.decode("utf-8", "backslashreplace") if isinstance(data, bytes) else data
+    return "None" if text is None else f"'{shown(text, _SHOWN)}'"

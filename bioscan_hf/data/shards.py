@@ -44,7 +44,7 @@ _LEFT_OUT = "bioscan_hf.left_out"
 
 
 def write_shard(plan: Plan, index: int) -> int:
-    """Write a shard, unless it is there.
+    """Write a shard, unless it is there and undamaged.
 
     Every way to convert calls this function, in any order and in any number of processes: the bytes are the same.
 
@@ -62,7 +62,7 @@ def write_shard(plan: Plan, index: int) -> int:
     """
     shard = (plan.shards or ())[index]
     path = plan.folder / shard.name
-    if not is_finished(path, shard):
+    if not (is_finished(path, shard) and _is_undamaged(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         left_out: list[Skipped] = []
         with whole_file(path) as file, parquet_writer(file, image=True) as writer:
@@ -132,6 +132,17 @@ def is_finished(path: Path, shard: Shard) -> bool:
         return False
 
 
+def _is_undamaged(path: Path) -> bool:
+    """Whether all that is in a file agrees with its checksums."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                file.read_row_group(group)
+    except (OSError, ValueError, pa.ArrowException):
+        return False
+    return True
+
+
 def left_out_of(path: Path) -> list[Skipped]:
     """Specimens whose image was found damaged when a shard was written."""
     listed = (pq.read_metadata(path).metadata or {}).get(_LEFT_OUT.encode(), b"[]")
@@ -155,6 +166,7 @@ def parquet_writer(file: BinaryIO | Path, *, image: bool, compression_level: int
         compression_level=dict.fromkeys(packed, compression_level),
         use_dictionary=[name for name in COLUMN_NAMES if name not in _WITHOUT_DICTIONARY],
         write_page_index=True,
+        write_page_checksum=True,
     )
 
 

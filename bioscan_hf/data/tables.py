@@ -7,20 +7,25 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Image
 
 from bioscan_hf.data.features import COLUMN_NAMES, RANKS
+from bioscan_hf.data.messages import shown
+from bioscan_hf.data.parquet import read_some
 from bioscan_hf.data.raw_records import (
+    CHARACTERS_PER_BATCH,
+    LONGEST_RECORD,
     RECORDS_PER_BATCH,
     RawRecords,
     ending,
     named_in_errors,
     open_text,
     raw_records,
+    too_long,
 )
 from bioscan_hf.data.records import BadRecord
 
@@ -47,8 +52,8 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 FURTHER_COLUMNS = ("marker_code", "coord")
 """Not part of the schema: which records to keep, and latitude and longitude in one field."""
 
-_BUFFER_SIZE = 1 << 20
 _IMAGES_PER_BATCH = 100
+_SHOWN = 40
 
 
 def match_columns(names: Sequence[str], others: Sequence[str] = ()) -> dict[str, str]:
@@ -116,21 +121,47 @@ def read_table(path: Path, columns: Mapping[str, str], *, image: bool = False) -
 def _parquet_records(path: Path, columns: Mapping[str, str], image: bool) -> Iterator[RawRecords]:
     first = 1
     wanted = [*columns.values(), *(["image"] if image else [])]
-    # Without a buffer, all of a column in a group of rows, which may be all rows, is read at once.
-    with named_in_errors(path), pq.ParquetFile(path, buffer_size=_BUFFER_SIZE) as file:
-        for batch in file.iter_batches(_IMAGES_PER_BATCH if image else RECORDS_PER_BATCH, columns=wanted):
-            arrays = {name: batch[name_in_file].cast(pa.string()) for name, name_in_file in columns.items()}
-            records = raw_records(arrays, range(first, first + len(batch)))
+    with named_in_errors(path):
+        for table in read_some(path, _IMAGES_PER_BATCH if image else RECORDS_PER_BATCH, wanted):
+            arrays = {name: table[name_in_file].cast(pa.string()) for name, name_in_file in columns.items()}
+            records = raw_records(arrays, range(first, first + len(table)))
             if image:
-                images = Image().cast_storage(batch["image"])
-                records = records._replace(table=records.table.append_column("image", images))
+                images = [Image().cast_storage(chunk) for chunk in table["image"].chunks]
+                records = records._replace(table=records.table.append_column("image", pa.chunked_array(images)))
             yield records
-            first += len(batch)
+            first += len(table)
 
 
 class _Delimited(NamedTuple):
     names: list[str]
     records: Iterator[tuple[int, list[str]]]
+    lines: _Lines
+
+
+class _Lines:
+    """Lines of a file, of which a record may have several, but not without end.
+
+    Attributes:
+        characters: How many were read.
+        number: How many lines were read.
+    """
+
+    def __init__(self, file: TextIO, path: Path) -> None:
+        self.characters = self.number = 0
+        self._file, self._path = file, path
+        self.begin_record()
+
+    def begin_record(self) -> None:
+        """Say that the next line is the first of a record."""
+        self._start, self._first = self.characters, self.number + 1
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._file:
+            self.characters += len(line)
+            self.number += 1
+            if self.characters - self._start > LONGEST_RECORD:
+                raise too_long(self._path, self._first)
+            yield line
 
 
 @contextmanager
@@ -138,25 +169,27 @@ def _delimited(path: Path) -> Iterator[_Delimited]:
     """Open a CSV or TSV file: its column names, and the fields of each record with the line where it starts."""
     delimiter = TABLE_DELIMITERS[ending(path)]
     with open_text(path, newline="") as file:
-        header = file.readline()
+        lines = _Lines(file, path)
+        header = next(iter(lines), "")
         # BOLD quotes nothing, and some of its fields hold a lone quotation mark.
         is_bold = delimiter == "\t" and '"' not in header and {"marker_code", "markercode"} & set(header.split())
         quoting: Literal[0, 3] = csv.QUOTE_NONE if is_bold else csv.QUOTE_MINIMAL
-        reader = csv.reader(itertools.chain([header], file), delimiter=delimiter, quoting=quoting, strict=True)
-        records = _numbered(reader, path)
+        reader = csv.reader(itertools.chain([header], lines), delimiter=delimiter, quoting=quoting, strict=True)
+        records = _numbered(reader, lines, path)
         _, names = next(records, (1, []))
         if not names:
             raise ValueError(f"'{path}' is empty; expected a line of column names and one line per specimen.")
-        yield _Delimited([name.strip() for name in names], records)
+        yield _Delimited([name.strip() for name in names], records, lines)
 
 
-def _numbered(reader: _csv.Reader, path: Path) -> Iterator[tuple[int, list[str]]]:
+def _numbered(reader: _csv.Reader, lines: _Lines, path: Path) -> Iterator[tuple[int, list[str]]]:
     while True:
         line = reader.line_num + 1
+        lines.begin_record()
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            raise ValueError(f"'{path}', line {line}: {error}; is a quotation mark left open?") from error
+            raise ValueError(f"'{path}', line {line}: {shown(error)}; is a quotation mark left open?") from error
         if fields is None:
             return
         if any(map(str.strip, fields)):
@@ -166,7 +199,7 @@ def _numbered(reader: _csv.Reader, path: Path) -> Iterator[tuple[int, list[str]]
 def _text_records(path: Path, columns: Mapping[str, str]) -> Iterator[RawRecords]:
     with _delimited(path) as text:
         positions = {name: text.names.index(name_in_file) for name, name_in_file in columns.items()}
-        while batch := list(itertools.islice(text.records, RECORDS_PER_BATCH)):
+        for batch in _batches(text):
             whole = [(line, fields) for line, fields in batch if len(fields) == len(text.names)]
             yield raw_records(
                 {name: [fields[at] for _, fields in whole] for name, at in positions.items()},
@@ -175,7 +208,19 @@ def _text_records(path: Path, columns: Mapping[str, str]) -> Iterator[RawRecords
             )
 
 
+def _batches(text: _Delimited) -> Iterator[list[tuple[int, list[str]]]]:
+    batch: list[tuple[int, list[str]]] = []
+    start = text.lines.characters
+    for record in text.records:
+        batch.append(record)
+        if len(batch) == RECORDS_PER_BATCH or text.lines.characters - start >= CHARACTERS_PER_BATCH:
+            yield batch
+            batch, start = [], text.lines.characters
+    if batch:
+        yield batch
+
+
 def _malformed(line: int, fields: list[str], names: list[str], positions: dict[str, int]) -> BadRecord:
     at = positions.get("processid", len(fields))
-    processid = fields[at].strip() if at < len(fields) else None
+    processid = fields[at].strip()[:_SHOWN] if at < len(fields) else None
     return BadRecord(line, processid or None, f"expected {len(names)} fields; got {len(fields)}.")

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from bioscan_hf.data.messages import shown
+
 LARGEST_MEMBER = 64 << 20
 """Bytes that a member may have; a larger one is not an image of a specimen."""
 
@@ -113,7 +115,7 @@ class ZipIndex:
         return contents
 
     def _fault(self, reason: str, name: bytes | None = None) -> ValueError:
-        member = "" if name is None else f" ({name.decode(errors='replace')})"
+        member = "" if name is None else f" ({shown(name.decode(errors='replace'))})"
         return ValueError(f"'{self.path}'{member} {reason}")
 
     def _pread(self, size: int, offset: int) -> bytes:

@@ -54,7 +54,7 @@ def read_results(path: Path) -> list[Result]:
     """
     try:
         return [Result(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"'{path}' is no list of results: {error}") from error
 
 

@@ -100,8 +100,9 @@ def load_text_tokenizer(name_or_path: str, config: ClibdConfig) -> PreTrainedTok
     """
     text: Any = config.text_config
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name_or_path)
-    except (OSError, ValueError) as error:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=False)
+    # What a class does with files that are none of its own is not foreseeable.
+    except Exception as error:
         raise OSError(
             f"The text tokenizer '{name_or_path}' cannot be loaded ({one_line(error)}); name a folder or repository by "
             "--text-tokenizer."

@@ -14,6 +14,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from bioscan_hf.data.builder import CITATION
 from bioscan_hf.data.features import COLUMNS, SPLIT_NAMES, SPLITS, bioscan_features, published_name, resolve_split
 from bioscan_hf.data.release import CONFIGURATIONS, PACKAGES, REPOSITORY
+from bioscan_hf.data.whole_files import whole_file
 from bioscan_hf.hub.card_texts import LANGUAGE, NOT_REGULATORY
 from bioscan_hf.hub.dataset_contents import Contents, Shards, read_contents
 
@@ -136,7 +137,8 @@ def save_dataset_card(folder: Path, *, repo_id: str = REPOSITORY) -> None:
         ValueError: If it is damaged.
     """
     for name, text in card_files(read_contents(folder), repo_id=repo_id).items():
-        (folder / name).write_text(text, encoding="utf-8")
+        with whole_file(folder / name) as file:
+            file.write(text.encode())
 
 
 def _family(configuration: str) -> str:

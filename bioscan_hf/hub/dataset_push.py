@@ -1,24 +1,32 @@
-"""A converted dataset to the Hub, in commits that can be interrupted and continued."""
+"""A converted dataset to the Hub: large files first, then one commit that shows all of them at once."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HTTPError
+from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.hf_api import RepoFile
 
+from bioscan_hf.hub.commits import Content, commit, read_content
 from bioscan_hf.hub.dataset_cards import card_files
 from bioscan_hf.hub.dataset_contents import FAMILIES, Contents, files_of, read_contents
-from bioscan_hf.hub.push import check_can_push
+from bioscan_hf.hub.push import (
+    ANSWER_SECONDS,
+    ATTEMPTS,
+    HUB_FAILURES,
+    WAIT,
+    answers_within,
+    check_can_push,
+    one_line,
+    retried,
+)
 
-FILES_PER_COMMIT = 50
-BYTES_PER_COMMIT = 5 * 10**9
+_REPORT = "report.json"
 
 
 def push_dataset(
@@ -28,12 +36,15 @@ def push_dataset(
     private: bool = False,
     revision: str | None = None,
     report: Callable[[str, int, int], object] | None = None,
+    attempts: int = ATTEMPTS,
+    wait: float = WAIT,
 ) -> str:
     """Publish a converted folder.
 
-    What the repository already has is not sent again: after an interruption, the same call goes on. The card and
-    `eval.yaml` are written for this repository and come last, together with the removal of shards of an earlier
-    push, so that at no time files are missing that the card names. Other files of the repository are not touched.
+    At any time the repository holds its former content or the new one: large files are sent ahead, then one commit adds
+    them, with the card and `eval.yaml`, which are written for this repository, and removes the shards of an earlier
+    push. What the Hub has is not sent again: after an interruption, the same call goes on. Other files of the
+    repository are not touched.
 
     Args:
         folder: What `bioscan data convert` wrote.
@@ -41,6 +52,8 @@ def push_dataset(
         private: Whether a new repository is private.
         revision: Branch, made if need be; by default the main one.
         report: Called with a task, and how many bytes of how many are done.
+        attempts: How often each step is tried.
+        wait: Seconds between the first two attempts; twice as long each time after that.
 
     Returns:
         Address of the repository.
@@ -48,27 +61,50 @@ def push_dataset(
     Raises:
         FileNotFoundError: If the conversion is not complete.
         ValueError: If the folder is damaged, or the repository holds something that does not go together with it.
-        OSError: If the Hub refuses or does not answer; the message says how to go on.
+        OSError: If the Hub refuses or does not answer, or the folder changes meanwhile; the message says how to go on.
     """
     contents = read_contents(folder)
     check_can_push(repo_id)
-    with _says_how_to_go_on(repo_id):
+
+    def opened() -> _Target:
         target = _Target.open(repo_id, private, revision)
-    _check(target, contents)
-    with _says_how_to_go_on(repo_id):
-        for number, operations in enumerate(_uploaded(target, folder, contents, report), 1):
-            target.commit(operations, f"Upload files, part {number}")
-        _commit_card(target, folder, contents)
+        _check(target, contents)
+        return target
+
+    def sent(addition: CommitOperationAdd) -> None:
+        target.api.preupload_lfs_files(target.repo_id, [addition], repo_type="dataset", revision=revision)
+
+    def committed() -> None:
+        now = opened()  # perhaps somebody else, or a failed attempt, has made a commit
+        now.commit(replace(content, additions=(*content.additions, *_described(folder, contents, now.repo_id))))
+
+    try:
+        with answers_within(ANSWER_SECONDS):
+            target = retried(opened, attempts=attempts, wait=wait)
+            content = read_content({name: folder / name for name in files_of(contents)})
+            sizes = [addition.upload_info.size for addition in content.additions]
+            for addition, done in zip(content.additions, accumulate(sizes), strict=True):
+                if not target.has(addition):
+                    retried(partial(sent, addition), attempts=attempts, wait=wait)
+                if report is not None:
+                    report("Uploading", done, sum(sizes))
+            retried(committed, attempts=attempts, wait=wait)
+    except HUB_FAILURES as error:
+        raise OSError(
+            f"The push to {repo_id} stopped ({one_line(error)}). The repository shows nothing of it yet; push again, "
+            "and what was sent is not sent twice."
+        ) from error
     return target.address
 
 
 @dataclass(frozen=True)
 class _Target:
-    """A repository, and the files that it had when the push began."""
+    """A branch of a repository at one commit, and the files in it."""
 
     api: HfApi
     repo_id: str
     revision: str | None
+    parent: str
     present: Mapping[str, RepoFile]
     address: str
 
@@ -78,9 +114,10 @@ class _Target:
         url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(url.repo_id, branch=revision, repo_type="dataset", exist_ok=True)
-        tree = api.list_repo_tree(url.repo_id, recursive=True, repo_type="dataset", revision=revision)
+        parent = str(api.dataset_info(url.repo_id, revision=revision).sha)
+        tree = api.list_repo_tree(url.repo_id, recursive=True, repo_type="dataset", revision=parent)
         present = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-        return cls(api, url.repo_id, revision, present, str(url))
+        return cls(api, url.repo_id, revision, parent, present, str(url))
 
     def has(self, addition: CommitOperationAdd) -> bool:
         """Whether the same content is there under the same path."""
@@ -94,13 +131,20 @@ class _Target:
         blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)  # as git names it
         return bool(found.blob_id == blob.hexdigest())
 
-    def upload(self, addition: CommitOperationAdd) -> None:
-        """Send a large file ahead of its commit; one that was sent, but not committed, is not sent again."""
-        self.api.preupload_lfs_files(self.repo_id, [addition], repo_type="dataset", revision=self.revision)
-
-    def commit(self, operations: Sequence[CommitOperationAdd | CommitOperationDelete], message: str) -> None:
-        self.api.create_commit(
-            self.repo_id, operations, commit_message=message, repo_type="dataset", revision=self.revision
+    def commit(self, content: Content) -> None:
+        """Let the folders of a conversion hold this content, and no other shards."""
+        ours = {addition.path_in_repo for addition in content.additions}
+        folders = {path.partition("/")[0] for path in ours if "/" in path}
+        others = [path for path in self.present if path not in ours and path.endswith((".parquet", ".txt"))]
+        commit(
+            self.api,
+            self.repo_id,
+            replace(content, additions=tuple(new for new in content.additions if not self.has(new))),
+            parent=self.parent,
+            message="Upload dataset and card",
+            deleted=[path for path in others if path.partition("/")[0] in folders],
+            repo_type="dataset",
+            revision=self.revision,
         )
 
 
@@ -120,50 +164,8 @@ def _check(target: _Target, contents: Contents) -> None:
         )
 
 
-def _uploaded(
-    target: _Target, folder: Path, contents: Contents, report: Callable[[str, int, int], object] | None
-) -> Iterator[list[CommitOperationAdd]]:
-    """Upload what the repository does not have; yields what to commit together."""
-    sizes = {name: (folder / name).stat().st_size for name in files_of(contents)}
-    batch: list[CommitOperationAdd] = []
-    for name, done in zip(sizes, accumulate(sizes.values()), strict=True):
-        addition = CommitOperationAdd(name, folder / name)
-        if not target.has(addition):
-            target.upload(addition)
-            batch.append(addition)
-        if report is not None:
-            report("Uploading", done, sum(sizes.values()))
-        batch_bytes = sum(sizes[addition.path_in_repo] for addition in batch)
-        if len(batch) == FILES_PER_COMMIT or batch_bytes >= BYTES_PER_COMMIT:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _commit_card(target: _Target, folder: Path, contents: Contents) -> None:
-    texts = {name: text.encode() for name, text in card_files(contents, repo_id=target.repo_id).items()}
-    texts["report.json"] = (folder / "report.json").read_bytes()
-    operations: list[CommitOperationAdd | CommitOperationDelete] = []
-    for name, text in texts.items():
-        addition = CommitOperationAdd(name, text)
-        if not target.has(addition):
-            operations.append(addition)
-    folders, ours = {"labels", "order", *contents}, set(files_of(contents))
-    for path in target.present:
-        if path.partition("/")[0] in folders and path.endswith((".parquet", ".txt")) and path not in ours:
-            operations.append(CommitOperationDelete(path))
-    if operations:
-        target.commit(operations, "Upload card")
-
-
-@contextmanager
-def _says_how_to_go_on(repo_id: str) -> Iterator[None]:
-    try:
-        yield
-    # hf_xet, which uploads where it is installed, raises RuntimeError for what is no OSError.
-    except (HTTPError, OSError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise OSError(
-            f"The push to {repo_id} stopped ({reason}). What was committed stays; push again, and the rest follows."
-        ) from error
+def _described(folder: Path, contents: Contents, repo_id: str) -> list[CommitOperationAdd]:
+    """What says what the shards are."""
+    texts = {name: text.encode() for name, text in card_files(contents, repo_id=repo_id).items()}
+    texts[_REPORT] = (folder / _REPORT).read_bytes()
+    return [CommitOperationAdd(name, text) for name, text in texts.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -15,6 +16,9 @@ from bioscan_hf.hub.eval_results import is_hub_id
 from bioscan_hf.hub.push import check_can_push, push_folder
 from bioscan_hf.identification.description import describe_library
 from bioscan_hf.identification.library_files import read_manifest
+
+# Models that a former library brought: their files would be taken for parts of those of the new one.
+_OF_A_LIBRARY = re.compile(r"(image_)?model/.+")
 
 
 def push_library(folder: Path, repo_id: str, *, private: bool = False) -> str:
@@ -39,7 +43,7 @@ def push_library(folder: Path, repo_id: str, *, private: bool = False) -> str:
     with warnings.catch_warnings():
         # The client takes the Parquet files for a data set in the wrong place.
         warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
-        return push_folder(folder, repo_id, private=private)
+        return push_folder(folder, repo_id, private=private, former=_OF_A_LIBRARY)
 
 
 def library_card(folder: Path, repo_id: str) -> ModelCard:

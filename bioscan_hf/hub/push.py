@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
 import shlex
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +22,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from bioscan_hf.data.whole_files import NO_SPACE
+from bioscan_hf.hub.commits import commit, files_in, read_content
 from bioscan_hf.hub.sentence_transformers import save_sentence_transformers_files
 
 HUB_FAILURES: tuple[type[Exception], ...] = (HTTPError, OSError, RuntimeError, JSONDecodeError)
@@ -30,6 +33,11 @@ ATTEMPTS, WAIT = 4, 1.0
 # The client would wait without end. A commit of many files is answered when it is done.
 ANSWER_SECONDS = 300.0
 CHECK_SECONDS = 30.0
+OF_A_MODEL = re.compile(
+    r"(adapter_)?model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?|adapter_config\.json|modules\.json"
+)
+"""Paths of files by which a model is loaded: those of a former one would be taken for parts of the new one."""
+
 # Statuses of an overloaded Hub; the others below 500 say that the request is refused.
 _LATER = (408, 429)
 
@@ -99,7 +107,7 @@ def check_can_push(repo_id: str) -> None:
     """
     validate_repo_id(repo_id)
     try:
-        with _answers_within(CHECK_SECONDS):
+        with answers_within(CHECK_SECONDS):
             HfApi().whoami()
     except (HTTPError, JSONDecodeError) as error:
         status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
@@ -118,16 +126,20 @@ def push_folder(
     *,
     private: bool = False,
     ignore: Sequence[str] = (),
+    former: re.Pattern[str] = OF_A_MODEL,
     attempts: int = ATTEMPTS,
     wait: float = WAIT,
 ) -> str:
     """Push a model folder to the main branch of a repository, and try again if the Hub fails.
+
+    The files come in one commit. Killed at any moment, the repository holds what it held before, or the whole folder.
 
     Args:
         folder: What `save_model` and `save_card` wrote.
         repo_id: Repository, made if need be.
         private: Whether a new repository is private.
         ignore: Patterns of paths in `folder` that are not pushed.
+        former: Of the files of the repository, those that are removed if `folder` does not have them.
         attempts: How often it is tried.
         wait: Seconds between the first two attempts; twice as long each time after that.
 
@@ -138,7 +150,8 @@ def push_folder(
         OSError: If the Hub refuses or does not answer; the message says how to push again. The folder stays as it is.
     """
     try:
-        return retried(lambda: upload(folder, repo_id, private=private, ignore=ignore), attempts=attempts, wait=wait)
+        send = partial(upload, folder, repo_id, private=private, ignore=ignore, former=former)
+        return retried(send, attempts=attempts, wait=wait)
     except HUB_FAILURES as error:
         command = upload_command(folder, repo_id, private=private, ignore=ignore)
         raise OSError(
@@ -148,9 +161,15 @@ def push_folder(
 
 
 def upload(
-    folder: Path, repo_id: str, *, private: bool = False, ignore: Sequence[str] = (), branch: str | None = None
+    folder: Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    ignore: Sequence[str] = (),
+    branch: str | None = None,
+    former: re.Pattern[str] = OF_A_MODEL,
 ) -> str:
-    """Upload a folder, once.
+    """Upload a folder, once and in one commit: whoever loads the repository gets the former files or the new ones.
 
     Args:
         folder: The folder.
@@ -159,28 +178,34 @@ def upload(
         ignore: Patterns of paths in `folder` that are left out.
         branch: Branch, made if need be, which then holds these files and no others. By default the main one, where
             other files stay.
+        former: Of the files of the main branch, those that are removed if `folder` does not have them.
 
     Returns:
         Address of the commit.
 
     Raises:
-        HTTPError: If the Hub refuses or does not answer within `ANSWER_SECONDS`; see `HUB_FAILURES` for the others.
+        HTTPError: If the Hub refuses or does not answer within `ANSWER_SECONDS`, or somebody else has pushed at the
+            same time; see `HUB_FAILURES` for the others.
     """
     api = HfApi()
-    with _answers_within(ANSWER_SECONDS):
-        repo = api.create_repo(repo_id, private=private, exist_ok=True)
+    with answers_within(ANSWER_SECONDS):
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if branch is not None:
-            api.create_branch(repo.repo_id, branch=branch, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo.repo_id,
-            folder_path=folder,
+            # It begins as the repository did, empty: the files of the main branch are another model's.
+            first = api.list_repo_commits(repo_id)[-1].commit_id
+            api.create_branch(repo_id, branch=branch, revision=first, exist_ok=True)
+        there = api.model_info(repo_id, revision=branch)
+        files = files_in(folder, ignore)
+        others = {str(file.rfilename) for file in there.siblings or ()} - {".gitattributes", *files}
+        return commit(
+            api,
+            repo_id,
+            read_content(files),
+            parent=str(there.sha),
+            message="Upload model and card" if branch is None else f"Upload {branch}",
+            deleted=sorted(name for name in others if branch is not None or former.fullmatch(name)),
             revision=branch,
-            ignore_patterns=list(ignore),
-            # A new branch begins with the files of the main one.
-            delete_patterns=None if branch is None else "*",
-            commit_message="Upload model and card" if branch is None else f"Upload {branch}",
         )
-    return str(commit)
 
 
 def upload_command(
@@ -224,8 +249,12 @@ def one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _answers_within(seconds: float) -> Iterator[None]:
-    """Let the client wait that long for a sign of life, unless the user has given it another limit."""
+def answers_within(seconds: float) -> Iterator[None]:
+    """Let the client wait that long for a sign of life, unless the user has given it another limit.
+
+    Args:
+        seconds: The limit.
+    """
     client = get_session()
     before = client.timeout
     if before.read is None:

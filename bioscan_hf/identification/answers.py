@@ -73,33 +73,41 @@ class Answers(NamedTuple):
 
 
 class Described(NamedTuple):
-    """What is told of a library's specimens.
+    """What is told of a library's N specimens.
 
     Attributes:
-        columns: `processid`, `taxon` (the finest name that the library has for it) and `dna_bin`, a row for each.
+        columns: `processid` and `dna_bin`, a row for each.
+        keys: int32 (N,): key of each.
+        taxa: int32 (K,): of each key the finest name that the library has for it, a place in `names`; -1 for none.
+        names: Those of all ranks.
     """
 
-    columns: dict[str, pa.ChunkedArray]
+    columns: dict[str, pa.Array]
+    keys: NDArray[np.int32]
+    taxa: NDArray[np.int32]
+    names: pa.Array
 
     @classmethod
     def of(cls, library: Library) -> Described:
         """Read them."""
         table = library.columns(["processid", "dna_bin"])
-        labels = library.keys.labels[library.keys.of_specimen]
-        finest = np.where((labels >= 0).any(axis=1), len(RANKS) - 1 - (labels[:, ::-1] >= 0).argmax(axis=1), -1)
-        taxa = np.full(len(labels), None, object)
+        names: list[str] = []
+        taxa = np.full(len(library.keys.first), -1, np.int32)
+        # From broad to fine: what is found last stays.
         for place, rank in enumerate(RANKS):
-            rows = finest == place
-            taxa[rows] = np.array(library.taxa[rank], object)[labels[rows, place]]
-        return cls(
-            {
-                "processid": table["processid"].combine_chunks(),
-                "taxon": pa.array(taxa, pa.string()),
-                "dna_bin": table["dna_bin"].combine_chunks(),
-            }
-        )
+            labels = library.keys.labels[:, place]
+            taxa = np.where(labels >= 0, labels + len(names), taxa).astype(np.int32)
+            names += library.taxa[rank]
+        columns = {name: table[name].combine_chunks() for name in ("processid", "dna_bin")}
+        return cls(columns, library.keys.of_specimen, taxa, pa.array(names, pa.string()))
 
     def at(self, rows: NDArray[np.int64]) -> dict[str, pa.Array]:
-        """Columns of some specimens, null for -1."""
-        indices = pa.array(np.maximum(rows, 0), mask=rows < 0)
-        return {name: column.take(indices) for name, column in self.columns.items()}
+        """Columns of some specimens, null for -1: `processid`, `taxon` and `dna_bin`."""
+        none = rows < 0
+        indices = pa.array(np.maximum(rows, 0), mask=none)
+        taxa = self.taxa[self.keys[np.maximum(rows, 0)]]
+        return {
+            "processid": self.columns["processid"].take(indices),
+            "taxon": self.names.take(pa.array(np.maximum(taxa, 0), mask=none | (taxa < 0))),
+            "dna_bin": self.columns["dna_bin"].take(indices),
+        }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bioscan_hf.evaluation.embeddings import unit_length
 from bioscan_hf.evaluation.encoders.base import BarcodeEncoder, Report
 from bioscan_hf.identification.metric import Metric
-from bioscan_hf.identification.packed import Packed, identities, known_letters, pack
+from bioscan_hf.identification.packed import WORD, Packed, identities, known_letters, pack
 from bioscan_hf.identification.profile import Placed, Profile
 from bioscan_hf.identification.search import Index
 from bioscan_hf.identification.votes import NEIGHBOURS, Neighbours
@@ -31,12 +31,12 @@ class Seen(NamedTuple):
 
     Attributes:
         letters: Packed letters in the columns of the gene.
-        vectors: float32 (N, D), of length 1; zero where a barcode does not fit.
+        vectors: (N, D), float32 unless it was said otherwise, of length 1; zero where a barcode does not fit.
         flags: uint8 (N,): a sum of `FITS`, `REVERSED` and `STOP`.
     """
 
     letters: Packed
-    vectors: NDArray[np.float32]
+    vectors: NDArray[Any]
     flags: NDArray[np.uint8]
 
     def has(self, flag: int) -> NDArray[np.bool_]:
@@ -58,23 +58,54 @@ class BarcodeSpace:
             raise ValueError("Expected either a metric or an encoder.")
         self.profile, self.metric, self.encoder = profile, metric, encoder
 
-    def see(self, barcodes: Sequence[str], *, report: Report | None = None) -> Seen:
+    @property
+    def dimension(self) -> int:
+        """D, the entries of a vector."""
+        maker = self.encoder if self.metric is None else self.metric
+        assert maker is not None
+        return maker.dimension
+
+    def see(self, barcodes: Sequence[str]) -> Seen:
         """Place barcodes, and compute their vectors.
 
         Args:
             barcodes: N clean barcodes.
+        """
+        return self.see_blocks([barcodes], len(barcodes))
+
+    def see_blocks(
+        self,
+        blocks: Iterable[Sequence[str]],
+        count: int,
+        *,
+        dtype: type[np.floating[Any]] = np.float32,
+        report: Report | None = None,
+    ) -> Seen:
+        """The same for barcodes that come some at a time, and are not held.
+
+        Args:
+            blocks: N clean barcodes in all.
+            count: N.
+            dtype: Of the vectors.
             report: Told how many of how many are done.
         """
-        parts = []
-        for start in range(0, max(len(barcodes), 1), _BATCH):
-            block = barcodes[start : start + _BATCH]
-            placed = self.profile.place(block)
-            flags = FITS * placed.fits + REVERSED * placed.reversed + STOP * placed.stops
-            parts.append(Seen(pack(placed.columns), self._vectors(block, placed), flags.astype(np.uint8)))
-            if report:
-                report(start + len(block), len(barcodes))
-        letters, vectors, flags = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Seen(letters, vectors, flags)
+        words = -(-len(self.profile.log_odds) // WORD)
+        seen = Seen(
+            np.empty((count, 3, words), np.uint64), np.empty((count, self.dimension), dtype), np.empty(count, np.uint8)
+        )
+        start = 0
+        for block in blocks:
+            for first in range(0, len(block), _BATCH):
+                some = block[first : first + _BATCH]
+                rows = slice(start, start + len(some))
+                placed = self.profile.place(some)
+                seen.letters[rows] = pack(placed.columns)
+                seen.vectors[rows] = self._vectors(some, placed)
+                seen.flags[rows] = FITS * placed.fits + REVERSED * placed.reversed + STOP * placed.stops
+                start = rows.stop
+                if report:
+                    report(start, count)
+        return seen
 
     def _vectors(self, barcodes: Sequence[str], placed: Placed) -> NDArray[np.float32]:
         if self.metric is not None:
@@ -91,7 +122,15 @@ class BarcodeSpace:
             vectors[used] = unit_length(self.encoder.encode(chosen))
         return vectors
 
-    def neighbours(self, seen: Seen, index: Index, letters: Packed, *, k: int = NEIGHBOURS) -> Neighbours:
+    def neighbours(
+        self,
+        seen: Seen,
+        index: Index,
+        letters: Packed,
+        *,
+        k: int = NEIGHBOURS,
+        without: NDArray[np.bool_] | None = None,
+    ) -> Neighbours:
         """Find the keys that are most like barcodes.
 
         With the library's own metric, these are the k of the highest cosine, divided by the square root of the share of
@@ -103,13 +142,14 @@ class BarcodeSpace:
             index: Of the vectors of K keys.
             letters: Of the K keys.
             k: Neighbours.
+            without: (K,): keys that are passed over.
         """
         if self.metric is not None:
-            found, cosines = index.search(seen.vectors, k)
+            found, cosines = index.search(seen.vectors, k, without=without)
             share = known_letters(seen.letters) / len(self.profile.log_odds)
             similarities = cosines / np.sqrt(np.maximum(share, 1e-6), dtype=np.float32)[:, None]
             return Neighbours(found, similarities.astype(np.float32), identities(seen.letters, letters, found))
-        found, cosines = index.search(seen.vectors, max(k, _CANDIDATES))
+        found, cosines = index.search(seen.vectors, max(k, _CANDIDATES), without=without)
         same = identities(seen.letters, letters, found)
         ranked = (same + _COSINE * cosines) / (1 + _COSINE)
         order = np.lexsort((found, -ranked), axis=1)[:, :k]

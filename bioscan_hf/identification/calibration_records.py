@@ -40,7 +40,7 @@ class Calibration:
 
     @classmethod
     def fit(
-        cls, specimens: Dataset, neighbours: Neighbours, evidence: Evidence, taxa: Mapping[str, Sequence[str]]
+        cls, specimens: Dataset, neighbours: Neighbours, evidence: Evidence, taxa: Mapping[str, Sequence[str | None]]
     ) -> Calibration:
         """Compare the names of specimens with their labels.
 
@@ -48,7 +48,7 @@ class Calibration:
             specimens: N specimens that are not in the library.
             neighbours: Their neighbours.
             evidence: Their names.
-            taxa: Names of the library at each rank.
+            taxa: Names of the library at each rank; None in the place of one that it is to be taken not to have.
         """
         labels = known_labels(specimens, taxa)
         right = np.where((labels == UNLABELLED) | (evidence.names < 0), np.nan, evidence.names == labels)
@@ -112,7 +112,7 @@ UNLABELLED, ABSENT = -1, -2
 """In the place of a label: there is none, or the library does not have it."""
 
 
-def known_labels(specimens: Dataset, taxa: Mapping[str, Sequence[str]]) -> NDArray[np.int64]:
+def known_labels(specimens: Dataset, taxa: Mapping[str, Sequence[str | None]]) -> NDArray[np.int64]:
     """Labels of specimens as places in the names of a library, (N, ranks); `UNLABELLED` or `ABSENT` for others."""
     labels = np.full((len(specimens), len(RANKS)), UNLABELLED)
     for place, rank in enumerate(RANKS):

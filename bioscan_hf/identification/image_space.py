@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from bioscan_hf.data.pixels import decode_image, scale
+from bioscan_hf.data.pixels import decode_image, image_content, scale
 from bioscan_hf.evaluation.embeddings import unit_length
 from bioscan_hf.evaluation.encoders.base import Encoder
 from bioscan_hf.evaluation.encoders.images import ImageEncoder
@@ -98,25 +98,28 @@ class ImageSpace:
         all_rows = np.concatenate([self.rows, rows + first])
         return ImageSpace(self.encoders, vectors, all_rows, key_of[all_rows].astype(np.int64), tower=self.tower)
 
-    def neighbours(self, specimens: Dataset, *, k: int = NEIGHBOURS) -> tuple[NDArray[np.int64], Neighbours]:
+    def neighbours(
+        self, specimens: Dataset, *, k: int = NEIGHBOURS, without: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], Neighbours]:
         """Find what is most like images.
 
         Args:
             specimens: N specimens with the column `image`.
             k: Neighbours.
+            without: By key: whether it is passed over.
 
         Returns:
             Rows (N, k) of the specimens, and their keys.
         """
         vectors = unit_length(self.encoders["image"].embed(specimens))
-        found, cosines = self._index.search(vectors, k)
+        found, cosines = self._index.search(vectors, k, without=None if without is None else without[self.keys])
         return self.rows[found], Neighbours(self.keys[found], cosines, None)
 
     def why_not(self, image: Mapping[str, Any]) -> str | None:
         """Say why an image, undecoded as `datasets` has it, cannot be embedded; None if it can."""
         tower = self.encoders["image"]
         try:
-            pixels = decode_image(image["bytes"] or Path(image["path"]).read_bytes())
+            pixels = decode_image(image_content(image))
             if isinstance(tower, ImageEncoder):
                 # A long and narrow image may become too large.
                 scale(pixels, tower.preprocessing.shorter_side or tower.preprocessing.size)

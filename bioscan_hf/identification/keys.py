@@ -41,6 +41,14 @@ class Keys(NamedTuple):
         """float32 (K,): share of the specimens with a key's barcode that have its lineage."""
         return key_weights(self.hashes, self.specimens)
 
+    def taxa_of(self, chosen: NDArray[np.bool_]) -> dict[str, list[str | None]]:
+        """The same as `taxa`, with None in the place of those that no chosen key, (K,), has."""
+        found = {}
+        for place, (rank, names) in enumerate(self.taxa.items()):
+            own = set(self.labels[chosen, place].tolist())
+            found[rank] = [name if label in own else None for label, name in enumerate(names)]
+        return found
+
 
 def key_weights(hashes: NDArray[np.uint64], specimens: NDArray[np.int32]) -> NDArray[np.float32]:
     """Share of the specimens with a key's barcode that are the key's, (K,)."""

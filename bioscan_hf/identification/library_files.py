@@ -2,7 +2,7 @@
 
 | file | what |
 | --- | --- |
-| `library.json` | what it was made of and with; format; the fitted models of probability; sizes of the other files |
+| `library.json` | what it was made of and with; format; the fitted models of probability; sizes and digests of the other files |
 | `specimens.parquet` | the specimens, with the 23 columns of the schema, and `key` |
 | `keys.safetensors` | of each key: vector, letters, hash, labels, number and first of its specimens |
 | `space.safetensors` | profile of the gene, metric; vectors of images |
@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,10 +28,12 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
-from bioscan_hf.data.features import COLUMN_NAMES
-from bioscan_hf.data.whole_files import says_when_full
-from bioscan_hf.identification.library import Library
-from bioscan_hf.identification.search import write_cells
+from bioscan_hf.data.features import COLUMN_NAMES, bioscan_features
+from bioscan_hf.data.files import put_in_place
+from bioscan_hf.data.whole_files import alone, says_when_full
+from bioscan_hf.identification.library import Dtype, Library
+from bioscan_hf.identification.library_digests import check_manifest, with_digests
+from bioscan_hf.identification.search import CellIndex
 
 FORMAT = 1
 """Of the folder; another one is refused."""
@@ -41,49 +45,61 @@ MANIFEST, SPECIMENS, KEYS, SPACE, CELLS = (
     "space.safetensors",
     "cells.faiss",
 )
+# A group of rows of the Parquet file.
+_SPECIMENS_AT_A_TIME = 50_000
 _NEEDED = ("bioscan_hf", "model", "model_revision", "dtype", "counts", "profile", "taxa", "calibration", "files")
 
 
-def save_library(
-    library: Library, folder: Path, *, dtype: Literal["float32", "float16"] = "float32", cells: bool = False
-) -> None:
+def save_library(library: Library, folder: Path, *, dtype: Dtype | None = None) -> None:
     """Write a library.
 
     Args:
         library: What is written.
         folder: It appears when it is complete; a library that is there is replaced then.
-        dtype: Of the vectors: float16 needs half the space.
-        cells: Whether to write an index of cells, too, for millions of keys; needs faiss (extra `index`).
+        dtype: Of the vectors, by default as they are: float16 needs half the space.
 
     Raises:
         FileExistsError: If there is a folder that is not empty and no library.
         OSError: If it cannot be written.
     """
+    with writing(folder) as save:
+        save(library, dtype)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Callable[[Library, Dtype | None], None]]:
+    """Keep other processes from writing a library, from before the one that is there is read.
+
+    Args:
+        folder: Of the library.
+
+    Yields:
+        What writes a library into it, with vectors of a type, as `save_library` does.
+
+    Raises:
+        FileExistsError: If there is a folder that is not empty and no library.
+        OSError: If another process writes it, or the disk cannot be written.
+    """
     check_replaceable(folder)
     folder = folder.resolve()  # a link stays one, and `.` has a name
-    partial, old = (folder.with_name(f".{kind}-{folder.name}") for kind in ("partial", "old"))
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-    partial.mkdir(parents=True)
-    try:
-        with says_when_full(folder):
-            _write(library, partial, dtype, cells)
-            _replace(folder, partial, old)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    lock, partial, aside = (folder.with_name(f".{kind}-{folder.name}") for kind in ("lock", "partial", "old"))
 
+    def save(library: Library, dtype: Dtype | None) -> None:
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        try:
+            with says_when_full(folder):
+                partial.mkdir()
+                _write(library, partial, dtype)
+                put_in_place(partial, folder, aside)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
-def _replace(folder: Path, new: Path, old: Path) -> None:
-    """Put a new folder in the place of one that may be there, which is put back if that fails."""
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    try:
-        new.rename(folder)
-    except BaseException:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with alone(lock, f"writes the library '{folder}'"):
+        if aside.exists():  # of a process that was killed where folders cannot be exchanged
+            shutil.rmtree(aside) if folder.exists() else aside.rename(folder)
+        check_replaceable(folder)  # again, now that nobody else writes
+        yield save
 
 
 def check_replaceable(folder: Path) -> None:
@@ -96,12 +112,12 @@ def check_replaceable(folder: Path) -> None:
         raise FileExistsError(f"'{folder}' exists, and is no library; choose another folder.")
 
 
-def _write(library: Library, folder: Path, dtype: str, cells: bool) -> None:
-    specimens = library.columns(COLUMN_NAMES)
+def _write(library: Library, folder: Path, dtype: Dtype | None) -> None:
     keys, space, images = library.keys, library.barcodes, library.images
-    pq.write_table(specimens.append_column("key", pa.array(keys.of_specimen)), folder / SPECIMENS, compression="zstd")
+    _write_specimens(library, folder / SPECIMENS)
+    vectors = library.vectors if dtype is None else library.vectors.to(getattr(torch, dtype))
     tensors = {
-        "vectors": library.vectors.to(getattr(torch, dtype)),
+        "vectors": vectors,
         "letters": torch.from_numpy(np.ascontiguousarray(library.letters).view(np.int64)),
         "first": torch.from_numpy(keys.first),
         "hashes": torch.from_numpy(keys.hashes.view(np.int64)),
@@ -116,8 +132,8 @@ def _write(library: Library, folder: Path, dtype: str, cells: bool) -> None:
     if images is not None:
         parts |= {"image_vectors": images.vectors, "image_rows": torch.from_numpy(images.rows)}
     save_file({name: tensor.contiguous() for name, tensor in parts.items()}, folder / SPACE)
-    if cells:
-        write_cells(library.vectors.numpy(), folder / CELLS)
+    if isinstance(library.index, CellIndex):
+        library.index.save(folder / CELLS)
     for modality, calibration in library.calibration.items():
         pq.write_table(calibration.to_table(), folder / f"calibration-{modality}.parquet", compression="zstd")
     for name, source in library.model_folders.items():
@@ -128,15 +144,28 @@ def _write(library: Library, folder: Path, dtype: str, cells: bool) -> None:
     manifest = {
         "format": FORMAT,
         **library.info,
-        "dtype": dtype,
-        "counts": {"specimens": len(specimens), "keys": len(keys.first), "dimension": library.vectors.shape[1]},
+        "dtype": str(vectors.dtype).removeprefix("torch."),
+        "counts": {"specimens": len(keys.of_specimen), "keys": len(keys.first), "dimension": vectors.shape[1]},
         "profile": {"usual": list(space.profile.usual), "frame": space.profile.frame},
         "taxa": keys.taxa,
         **({"image_tower": images.tower} if images is not None else {}),
         "calibration": {modality: calibration.to_json() for modality, calibration in library.calibration.items()},
         "files": sizes,
     }
+    manifest = with_digests(manifest, folder)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _write_specimens(library: Library, path: Path) -> None:
+    """Write the specimens and their keys, some at a time."""
+    of_specimen = library.keys.of_specimen
+    schema = bioscan_features(image=False).arrow_schema.remove_metadata().append(pa.field("key", pa.int32()))
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        row = 0
+        for table in library.batches(COLUMN_NAMES, _SPECIMENS_AT_A_TIME):
+            keys = pa.array(of_specimen[row : row + len(table)])
+            writer.write_table(table.append_column("key", keys).cast(schema))
+            row += len(table)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -160,6 +189,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     if missing := [name for name in _NEEDED if name not in manifest]:
         raise ValueError(f"'{path}' is no description of a library ({missing} are missing); build the library again.")
+    check_manifest(manifest, path)
     for name, size in manifest["files"].items():
         there = (folder / name).stat().st_size if (folder / name).is_file() else None
         if there != size:

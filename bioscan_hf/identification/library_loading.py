@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -17,6 +15,7 @@ from bioscan_hf.identification.calibration_records import Calibration
 from bioscan_hf.identification.image_space import ImageSpace
 from bioscan_hf.identification.keys import Keys
 from bioscan_hf.identification.library import Library
+from bioscan_hf.identification.library_digests import check_files
 from bioscan_hf.identification.library_files import CELLS, KEYS, SPACE, SPECIMENS, find_library, read_manifest
 from bioscan_hf.identification.metric import Metric
 from bioscan_hf.identification.models import (
@@ -29,11 +28,11 @@ from bioscan_hf.identification.models import (
 )
 from bioscan_hf.identification.profile import Profile
 from bioscan_hf.identification.search import CellIndex, ExactIndex, Index
+from bioscan_hf.identification.stored import DAMAGED, Stored, read_table
 from bioscan_hf.models.pretrained import PACKAGED, packaged_model
 
 # Of the manifest: what the attributes of a library say.
-_APART = ("format", "dtype", "counts", "taxa", "calibration", "profile", "image_tower", "files")
-_DAMAGED = "'{}' is damaged ({}); copy or build the library again."
+_APART = ("format", "dtype", "counts", "taxa", "calibration", "profile", "image_tower", "files", "digest", "digests")
 
 
 def load_library(source: str | Path, *, revision: str | None = None, device: str | None = None) -> Library:
@@ -51,14 +50,12 @@ def load_library(source: str | Path, *, revision: str | None = None, device: str
     """
     folder = find_library(source, revision)
     manifest = read_manifest(folder)
+    check_files(folder, manifest)
     parts, tensors = _read_tensors(folder / SPACE), _read_tensors(folder / KEYS)
-
-    def columns(names: Sequence[str]) -> pa.Table:
-        return _read_table(folder / SPECIMENS, names)
-
+    specimens = Stored(folder / SPECIMENS)
     keys = Keys(
         tensors["first"].numpy(),
-        columns(["key"])["key"].to_numpy(),
+        specimens.columns(["key"])["key"].to_numpy(),
         tensors["hashes"].numpy().view(np.uint64),
         tensors["labels"].numpy(),
         tensors["specimens"].numpy(),
@@ -75,14 +72,14 @@ def load_library(source: str | Path, *, revision: str | None = None, device: str
         images = ImageSpace(models.towers, parts["image_vectors"], rows, image_keys, tower=manifest["image_tower"])
     vectors = tensors["vectors"]
     # By the manifest: a repository keeps the files of former versions.
-    index: Index = CellIndex(folder / CELLS) if CELLS in manifest["files"] else ExactIndex(vectors)
+    index: Index = CellIndex.load(folder / CELLS) if CELLS in manifest["files"] else ExactIndex(vectors)
     calibration = {
-        modality: Calibration.load(fitted, _read_table(folder / f"calibration-{modality}.parquet"))
+        modality: Calibration.load(fitted, read_table(folder / f"calibration-{modality}.parquet"))
         for modality, fitted in manifest["calibration"].items()
     }
     library = Library(
         {name: value for name, value in manifest.items() if name not in _APART} | models.info,
-        columns,
+        specimens,
         keys,
         BarcodeSpace(profile, metric, models.barcodes.encoder),
         tensors["letters"].numpy().view(np.uint64),
@@ -102,15 +99,7 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except SafetensorError as error:
-        raise ValueError(_DAMAGED.format(path, error)) from error
-
-
-def _read_table(path: Path, names: Sequence[str] | None = None) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=None if names is None else list(names))
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise ValueError(_DAMAGED.format(path, reason)) from error
+        raise ValueError(DAMAGED.format(path, error)) from error
 
 
 def _load_models(folder: Path, manifest: Mapping[str, Any], device: str | None) -> LibraryModels:

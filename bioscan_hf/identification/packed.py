@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from bioscan_hf.identification.letters import UNKNOWN
 
+WORD = 64
+"""Columns in a word."""
+
 # Shared letters below which an identity says nothing.
 _LEAST_SHARED = 50
-_WORD = 64
 # Comparisons at a time: 64 MB.
 _AT_A_TIME = 1 << 18
 
@@ -22,7 +24,7 @@ def pack(columns: NDArray[np.uint8]) -> Packed:
     count, width = columns.shape
     known = columns < UNKNOWN
     planes = np.stack([(columns & 1) & known, (columns >> 1) & known, known], axis=1).astype(np.uint8)
-    padded = np.zeros((count, 3, -(-width // _WORD) * _WORD), np.uint8)
+    padded = np.zeros((count, 3, -(-width // WORD) * WORD), np.uint8)
     padded[:, :, :width] = planes
     return np.packbits(padded, axis=2).view(np.uint64)
 

@@ -158,7 +158,7 @@ def _table(batch: RawRecords) -> pa.Table:
     if not batch.malformed:
         return pa.table(columns)
     malformed = [
-        {"processid": record.processid and record.processid.encode(), "place": record.row, "note": record.reason}
+        {"processid": record.processid and record.processid.encode(errors="backslashreplace"), "place": record.row, "note": record.reason}
         for record in batch.malformed
     ]
     schema = pa.schema([("processid", pa.binary()), ("place", pa.int64()), ("note", pa.string())])

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
+from numpy.typing import NDArray
 
 from bioscan_hf.data.features import COLUMN_NAMES, RANKS
 from bioscan_hf.data.partition import partition
+from bioscan_hf.evaluation.encoders.base import BarcodeEncoder
+from bioscan_hf.identification.barcode_space import BarcodeSpace
 from bioscan_hf.identification.image_space import rows_with_images
 from bioscan_hf.identification.keys import Keys
 from bioscan_hf.identification.metric import Metric
 from bioscan_hf.identification.profile import Profile
+from bioscan_hf.identification.stored import Held, Specimens
+
+LEARNT_FROM = 20_000
+"""Distinct barcodes that a library learns from at most how to see barcodes."""
+
+_ROWS_AT_A_TIME = 20_000
 
 
 def usable(specimens: Dataset, *, with_images: bool, barcodes_needed: bool = True) -> Dataset:
@@ -34,11 +45,10 @@ def usable(specimens: Dataset, *, with_images: bool, barcodes_needed: bool = Tru
     if missing := [name for name in columns if name not in specimens.column_names]:
         raise ValueError(f"The specimens need the columns of the schema; {missing} are missing.")
     specimens = specimens.select_columns(columns)
-    table = specimens.with_format("arrow")
     labelled = np.zeros(len(specimens), bool)
     for rank in RANKS:
-        labelled |= np.array([bool(name) for name in table[rank][:].to_pylist()], bool)
-    with_barcode = np.array([bool(barcode) for barcode in table["dna_barcode"][:].to_pylist()], bool)
+        labelled |= has_text(specimens, rank)
+    with_barcode = has_text(specimens, "dna_barcode")
     seen = with_barcode.copy()
     if with_images:
         seen[rows_with_images(specimens)] = True
@@ -50,37 +60,83 @@ def usable(specimens: Dataset, *, with_images: bool, barcodes_needed: bool = Tru
     return specimens if (labelled & seen).all() else specimens.select(np.flatnonzero(labelled & seen))
 
 
-def barcodes_of(specimens: Dataset, keys: Keys) -> list[str]:
-    """Barcodes of the keys of specimens, (K,); empty for none."""
-    column = specimens.with_format("arrow")["dna_barcode"][:]
-    return [barcode or "" for barcode in column.take(pa.array(keys.first)).to_pylist()]
+def has_text(specimens: Dataset, name: str) -> NDArray[np.bool_]:
+    """Which specimens have a value in a column of text that is not empty, (N,)."""
+    parts = [np.zeros(0, bool)]
+    for table in specimens.select_columns([name]).with_format("arrow").iter(_ROWS_AT_A_TIME):
+        lengths = pc.binary_length(table[name].cast(pa.string()))
+        parts.append(np.asarray(pc.fill_null(pc.greater(lengths, 0), False)))
+    return np.concatenate(parts)
 
 
-def learn_metric(profile: Profile, keys: Keys, barcodes: Sequence[str]) -> Metric:
-    """Learn the metric of distinct barcodes, by genus.
+def barcodes_at(specimens: Dataset, rows: NDArray[np.int64]) -> Iterator[list[str]]:
+    """Barcodes of some specimens, empty for none, some thousand at a time.
 
     Args:
-        profile: Of their gene.
-        keys: K keys.
-        barcodes: (K,) of the keys; empty for none.
+        specimens: N specimens.
+        rows: Ascending.
     """
-    _, distinct = np.unique(keys.hashes, return_index=True)
-    chosen = np.sort(np.random.default_rng(0).permutation(distinct)[:20_000])
-    placed = profile.place([barcodes[place] for place in chosen])
+    first = 0
+    for table in specimens.select_columns(["dna_barcode"]).with_format("arrow").iter(_ROWS_AT_A_TIME):
+        here = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + len(table))] - first
+        first += len(table)
+        if len(here):
+            chosen = table["dna_barcode"].cast(pa.string()).take(pa.array(here))
+            yield pc.fill_null(chosen, "").to_pylist()
+
+
+def learn_space(
+    specimens: Dataset,
+    keys: Keys,
+    kept: NDArray[np.bool_],
+    encoder: BarcodeEncoder | None,
+    report: Callable[[str], None],
+) -> BarcodeSpace:
+    """Learn how barcodes are seen, from some of them.
+
+    Args:
+        specimens: N specimens.
+        keys: Their K keys.
+        kept: (K,): those to learn from.
+        encoder: What makes vectors; None for a metric that is learnt, too.
+        report: Told what is learnt.
+
+    Raises:
+        ValueError: If the barcodes are not of one gene.
+    """
+    places = np.flatnonzero(kept & (keys.hashes != 0))
+    distinct = places[np.unique(keys.hashes[places], return_index=True)[1]]
+    chosen = np.sort(np.random.default_rng(0).permutation(distinct)[:LEARNT_FROM])
+    barcodes = list(chain.from_iterable(barcodes_at(specimens, keys.first[chosen])))
+    report("profile of the gene")
+    profile = Profile.learn(barcodes)
+    if encoder is not None:
+        return BarcodeSpace(profile, None, encoder)
+    report("metric")
+    placed = profile.place(barcodes)
     genus = keys.labels[chosen, RANKS.index("genus")]
-    return Metric.learn(placed.columns[placed.fits], genus[placed.fits].astype(np.int64))
+    return BarcodeSpace(profile, Metric.learn(placed.columns[placed.fits], genus[placed.fits].astype(np.int64)))
 
 
-def hold_out(specimens: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    """Hold out a part of the specimens: barcodes of species that the rest has, and whole species.
+def hold_out(specimens: Dataset, keys: Keys, seed: int) -> NDArray[np.bool_]:
+    """Hold out some keys: barcodes of species that the rest has, and whole species.
+
+    Args:
+        specimens: N specimens.
+        keys: Their K keys.
+        seed: Of the draws.
 
     Returns:
-        The rest, and what is held out, which may be nothing.
+        (K,): which are held out, with all specimens that have their barcodes; maybe none.
     """
-    splits = np.array(partition(specimens, seed=seed))
+    named = has_text(specimens, "species")
+    hashes = keys.hashes[keys.of_specimen][named]
+    ranks = specimens.select_columns(["genus", "species"]).with_format("arrow")[:].filter(pa.array(named))
+    # Barcodes are told apart only, for which their hashes do.
+    splits = np.array(partition(Dataset(ranks.append_column("dna_barcode", pa.array(hashes))), seed=seed))
     # Specimens without barcode, which have images, are none of them alike.
-    held_out = np.isin(splits, ("test", "test_unseen")) & np.array([bool(name) for name in specimens["dna_barcode"][:]])
-    return specimens.select(np.flatnonzero(~held_out)), specimens.select(np.flatnonzero(held_out))
+    held_out = hashes[np.isin(splits, ("test", "test_unseen")) & (hashes != 0)]
+    return np.isin(keys.hashes, held_out)
 
 
 def check_apart(specimens: Dataset, calibration: Dataset) -> None:
@@ -89,9 +145,19 @@ def check_apart(specimens: Dataset, calibration: Dataset) -> None:
     Raises:
         ValueError: If a process id is among both.
     """
-    known = set(specimens["processid"][:])
-    if shared := [name for name in calibration["processid"][:] if name in known]:
+    if shared := shared_names(Held(specimens), calibration):
         raise ValueError(
             f"{len(shared):,} of the {len(calibration):,} specimens for calibration are in the library, too, such as "
             f"{shared[0]!r}; give others."
         )
+
+
+def shared_names(specimens: Specimens, others: Dataset) -> list[str]:
+    """Process ids of `others` that specimens have, too."""
+    names = others.with_format("arrow")["processid"][:]
+    known = [
+        batch["processid"].filter(pc.is_in(batch["processid"], value_set=names))
+        for batch in specimens.batches(["processid"], _ROWS_AT_A_TIME)
+    ]
+    shared = pa.chunked_array([chunk for column in known for chunk in column.chunks], pa.string())
+    return list(names.filter(pc.is_in(names, value_set=shared)).to_pylist())

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from bioscan_hf.models.bounded import bounded
+
+_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DDP = "module."
 _LISTED = 6
 
@@ -34,9 +37,10 @@ def load_exactly(
         The model in float32, ready for use.
 
     Raises:
-        ValueError: If tensors are missing, surplus, of another shape or no floating point numbers.
+        ValueError: If tensors are missing, surplus, of another shape, or no finite floating point numbers; or if the
+            configuration describes a larger model than the weights are.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), bounded(sum(tensor.numel() for tensor in weights.values())):
         expected = {name: tensor.shape for name, tensor in model_class(config).state_dict().items()}
     if missing := sorted(expected.keys() - weights.keys()):
         raise ValueError(f"tensors are missing in it: {listed(missing)}")
@@ -45,8 +49,10 @@ def load_exactly(
     for name, tensor in weights.items():
         if tensor.shape != expected[name]:
             raise ValueError(f"`{name}` must have the shape {tuple(expected[name])}; got {tuple(tensor.shape)}")
-        if not tensor.is_floating_point():
+        if tensor.dtype not in _NUMBERS:
             raise ValueError(f"`{name}` must hold floating point numbers; got {tensor.dtype}")
+        if not tensor.isfinite().all():
+            raise ValueError(f"`{name}` holds numbers that are not finite, so that the model could compute nothing")
     return model_class.from_pretrained(None, config=config, state_dict=dict(weights), dtype=torch.float32)
 
 

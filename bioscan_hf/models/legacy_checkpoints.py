@@ -8,7 +8,6 @@ restricted reader (`weights_only=True`) refuses every other name, and everything
 
 from __future__ import annotations
 
-import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+
+from bioscan_hf.models.pickle_names import surplus_names
 
 _SCHEDULERS = (
     *("ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR", "LambdaLR"),
@@ -33,8 +34,15 @@ _KEPT_AS_STAND_INS = (
     "numpy.dtype",
     *(f"torch.optim.lr_scheduler.{name}" for name in _SCHEDULERS),
 )
+_STAND_IN_NAMES = frozenset((_NAMESPACE, *_KEPT_AS_STAND_INS))
 _ZIP_START = b"PK\x03\x04"
-_NAME_IN_ERROR = re.compile(r"GLOBAL (\S+)")
+# Tensors may share their numbers, as a decoder those of the embeddings; each gets its own in a model.
+_MOST_SHARED = 4
+_SHOWN = 6
+_REFUSED = (
+    "'{}' is refused: {}. Nothing of it was run. If you trust it, save its tensors with safetensors.torch.save_file "
+    "where it was made, and convert that file."
+)
 
 
 class StandIn:
@@ -112,10 +120,12 @@ def checked_tensors(content: object, path: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         ValueError: If there is anything else in it, or a tensor that is not plain: sparse, or larger than what the
-            file holds for it.
+            file holds for it; or if they share so much that the model would be far larger than the file.
     """
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f"'{path}' holds no state dict (names and tensors), so it is no checkpoint of a model.")
+    held: dict[int, int] = {}
+    total = 0
     for name, tensor in content.items():
         if not isinstance(name, str):
             raise ValueError(f"In the state dict in '{path}' names must be text; got {name!r}.")
@@ -123,24 +133,34 @@ def checked_tensors(content: object, path: Path) -> dict[str, torch.Tensor]:
             raise ValueError(f"'{name}' in '{path}' must be a tensor; got {type(tensor).__name__}.")
         if tensor.layout is not torch.strided or tensor.device.type != "cpu":
             raise ValueError(f"'{name}' in '{path}' must be a plain tensor; it is sparse or without values.")
-        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        if not tensor.numel():
+            raise ValueError(f"'{name}' in '{path}' has the shape {tuple(tensor.shape)}: there are no numbers in it.")
+        storage = tensor.untyped_storage()
+        if storage.nbytes() < tensor.nbytes:
             raise ValueError(f"'{path}' is damaged: it holds fewer numbers than the shape of '{name}' needs.")
+        held[storage.data_ptr()] = storage.nbytes()
+        total += tensor.nbytes
+    if total > _MOST_SHARED * sum(held.values()):
+        raise ValueError(
+            f"The tensors in '{path}' have {total:,} bytes, but share {sum(held.values()):,} of them; those of a model "
+            "are each its own."
+        )
     return {name: tensor.detach() for name, tensor in content.items()}
 
 
 def _unpickled(path: Path, *, is_zip: bool) -> Any:
     if is_zip:
         _check_zip(path)
+    if names := [name for name in surplus_names(path, is_zip=is_zip) if name not in _STAND_IN_NAMES]:
+        asked = f"it asks for {', '.join(names[:_SHOWN])}, which the tensors of a model do not need"
+        raise ValueError(_REFUSED.format(path, asked))
     with _only_stand_ins(), warnings.catch_warnings():
         # Of other versions of pickle; whatever comes of it is said below.
         warnings.simplefilter("ignore")
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
         except UnpicklingError as error:
-            raise ValueError(
-                f"'{path}' is refused: {_complaint(path, error)}. Nothing of it was run. If you trust it, save its "
-                "tensors with safetensors.torch.save_file where it was made, and convert that file."
-            ) from error
+            raise ValueError(_REFUSED.format(path, "it holds more than tensors and plain values")) from error
         # What bytes that are no pickle do to the reader is not foreseeable.
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -166,23 +186,16 @@ def _check_zip(path: Path) -> None:
     """Refuse what `torch.save` does not write: compressed entries are read as numbers, or fill the memory."""
     try:
         with zipfile.ZipFile(path) as file:
-            compressed = [info.filename for info in file.infolist() if info.compress_type != zipfile.ZIP_STORED]
-    except zipfile.BadZipFile as error:
+            entries = file.infolist()
+            comment = file.comment
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise ValueError(f"'{path}' is damaged, or was not downloaded to its end ({error}).") from error
-    if compressed:
-        raise ValueError(f"'{path}' is no checkpoint of torch.save: '{compressed[0]}' in it is compressed.")
-
-
-def _complaint(path: Path, error: UnpicklingError) -> str:
-    try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    # Not a zip file, or instructions that the lister does not know either.
-    except Exception:
-        names = []
-    names = names or _NAME_IN_ERROR.findall(str(error))
-    if names:
-        return f"it asks for {', '.join(sorted(set(names)))}, which the tensors of a model do not need"
-    return "it is no checkpoint of torch.save, or holds more than tensors and plain values"
+    if compressed := [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]:
+        raise ValueError(f"'{path}' is no checkpoint of torch.save: {compressed[0]!r} in it is compressed.")
+    # Readers differ in which of several entries they take for one.
+    names = {entry.filename.lower() for entry in entries}
+    if comment or len(names) < len(entries) or sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise ValueError(f"'{path}' is no checkpoint of torch.save: its entries overlap, or there is more than those.")
 
 
 def _arguments(namespace: _Namespace) -> dict[str, Any]:

@@ -61,8 +61,7 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> 
         NoSpaceError: If there is no space; checkpoints that were written before stay.
     """
     partial, final = folder / f"{_PARTIAL}{step}", folder / f"checkpoint-{step}"
-    for leftover in folder.glob(f"{_PARTIAL}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    remove_leftovers(folder)
     try:
         with says_when_full(final):
             partial.mkdir(parents=True)
@@ -77,6 +76,13 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> 
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return final
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed had not finished to write, or to delete."""
+    for pattern in (".partial-*", f"{_DOOMED}*"):
+        for leftover in folder.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def find_checkpoints(folder: Path) -> list[Path]:
@@ -126,8 +132,6 @@ def prune(folder: Path, *, keep: int, step: int, best_step: int | None) -> None:
         step: Steps done; checkpoints of later ones are broken ones that a resume skipped, and do not count.
         best_step: Step of the best one.
     """
-    for leftover in folder.glob(f"{_DOOMED}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
     done = [checkpoint for checkpoint in find_checkpoints(folder) if step_of(checkpoint) <= step]
     for checkpoint in done[:-keep]:
         if step_of(checkpoint) != best_step:

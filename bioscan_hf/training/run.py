@@ -90,6 +90,8 @@ def run(
     accelerator = make_accelerator(arguments)
     main = accelerator.is_main_process
     with run_folder.locked(folder) if main else nullcontext():
+        if main:  # once more: another process may have ended there meanwhile
+            run_folder.open_folder(folder, resume=arguments.resume)
         return _run(make_task, arguments, accelerator, command=command, report=report, say=say)
 
 

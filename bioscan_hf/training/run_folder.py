@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from torch import nn
 
-from bioscan_hf.data.whole_files import NoSpaceError, write_json
+from bioscan_hf.data.whole_files import NoSpaceError, alone, write_json
 from bioscan_hf.training import checkpoints
 from bioscan_hf.training.arguments import TrainingArguments
 from bioscan_hf.training.provenance import differences
@@ -30,16 +29,8 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         OSError: If another process trains there.
     """
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise OSError(f"Another process trains in '{folder}'; wait for it, or choose another --output.") from error
-    try:
+    with alone(folder / LOCK, f"trains in '{folder}'"):
         yield
-    finally:
-        (folder / LOCK).unlink(missing_ok=True)
-        lock.release()
 
 
 class RunFinished(Exception):
@@ -69,10 +60,19 @@ def open_folder(folder: Path, *, resume: bool) -> None:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What `begin` wrote; empty if nothing."""
+    """What `begin` wrote; empty if nothing.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
     path = folder / RUN
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return content
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"'{path}' is damaged ({error}). Without it, --resume goes on from the last checkpoint, and does not see "
+            "whether the arguments are the same; or choose another --output."
+        ) from error
 
 
 def begin(folder: Path, description: Mapping[str, Any], arguments: TrainingArguments, *, resumes: bool) -> None:
@@ -86,11 +86,10 @@ def begin(folder: Path, description: Mapping[str, Any], arguments: TrainingArgum
         changed = differences(before, description, arguments)
         if changed:
             raise ValueError(
-                f"The run in '{folder}' was another one: {'; '.join(changed)}. Resume with its arguments, or choose "
-                "another --output."
+                f"By '{folder / RUN}' the run was another one: {'; '.join(changed)}. Resume with its arguments, or "
+                "choose another --output."
             )
-    for leftover in folder.glob(".partial-*"):  # of a process that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
+    checkpoints.remove_leftovers(folder)
     write_json(folder / RUN, description)
 
 

@@ -10,12 +10,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import yaml
+from bioscan_hf.training.plain_yaml import LARGEST_FILE, read_plain_yaml
 
 _Settings = TypeVar("_Settings")
 PRESETS = ("clibd", "clibd-lora")
 """Recipes of papers that come with the package."""
 
+# More than any setting can mean, and fits into 64 bits.
+_LARGEST = 1e18
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -89,7 +91,7 @@ def check_settings(settings: Any) -> None:
             continue
         expected = _why_wrong(value, kind, field.metadata["bounds"])
         if expected:
-            raise ValueError(f"`{name}` must be {expected}; got {value!r}. {field.metadata['help']}")
+            raise ValueError(f"`{name}` must be {expected}; got {value!r:.100}. {field.metadata['help']}")
 
 
 def _why_wrong(value: Any, kind: SettingType, bounds: Mapping[str, float]) -> str | None:
@@ -105,6 +107,9 @@ def _why_wrong(value: Any, kind: SettingType, bounds: Mapping[str, float]) -> st
         "below": lambda bound: value < bound,
     }
     if all(holds[word](bound) for word, bound in bounds.items()):
+        # No limit is above or below what is no number.
+        if kind.kind in (int, float) and not (holds["above"](-_LARGEST) and holds["below"](_LARGEST)):
+            return f"a number below {_LARGEST:.0e}"
         return None
     return " and ".join(f"{word} {bound}" for word, bound in bounds.items())
 
@@ -140,9 +145,9 @@ def make_settings(cls: type[_Settings], flags: Mapping[str, Any], config: Path |
 
 def _read(config: Path, cls: type) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(_content(config)) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"'{config}' is no YAML: {' '.join(str(error).split())}") from error
+        content = read_plain_yaml(_content(config)) or {}
+    except ValueError as error:
+        raise ValueError(f"'{config}' is no YAML: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"'{config}' must hold names and values, such as `max_steps: 1000`; got {content!r:.60}.")
     kinds, found = setting_types(cls), {}
@@ -152,6 +157,8 @@ def _read(config: Path, cls: type) -> dict[str, Any]:
             close = difflib.get_close_matches(name, kinds, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else f" Known are {sorted(kinds)}."
             raise ValueError(f"'{config}': there is no setting {key!r}.{hint}")
+        if name in found:
+            raise ValueError(f"'{config}': `{name}` is given more than once.")
         found[name] = _from_yaml(value, kinds[name])
     return found
 
@@ -159,7 +166,8 @@ def _read(config: Path, cls: type) -> dict[str, Any]:
 def _content(config: Path) -> str:
     """Text of a file, or of a recipe that comes with the package."""
     if config.is_file():
-        return config.read_text(encoding="utf-8")
+        with config.open(encoding="utf-8") as file:
+            return file.read(LARGEST_FILE + 1)
     if str(config) in PRESETS:
         return (files("bioscan_hf.training") / "presets" / f"{config}.yaml").read_text(encoding="utf-8")
     raise FileNotFoundError(

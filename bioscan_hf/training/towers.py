@@ -196,7 +196,9 @@ def _text_tower(arguments: AlignmentArguments, captions: Iterable[str] | None) -
         )
     if cut > (most := getattr(model.config, "max_position_embeddings", cut)):
         raise ValueError(f"'{spec}' takes texts of at most {most} tokens; got `max_text_tokens` {cut}.")
-    tokenizer = AutoTokenizer.from_pretrained(source.place, revision=source.commit or "main", model_max_length=cut)
+    tokenizer = AutoTokenizer.from_pretrained(
+        source.place, revision=source.commit or "main", model_max_length=cut, trust_remote_code=False
+    )
     return model, tokenizer
 
 

@@ -1,6 +1,5 @@
-"""The benchmark of batches of three modalities runs, and its ways make the same views."""
+"""The ways of the benchmark of batches of three modalities make the same views; test_run.py runs it."""
 
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,6 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def program(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(BENCHMARKS)
     return import_module("multimodal_loading")
-
-
-def test_page_has_every_way(program: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        sys, "argv", ["multimodal_loading.py", "--images", "4", "--rounds", "1", "--output", str(tmp_path)]
-    )
-    program.main()
-    page = (tmp_path / "multimodal_loading.md").read_text()
-    assert "--images 4 --rounds 1" in page
-    assert page.count("\n|") >= 2 + len(program.measure(2, 1, 0)[1])
 
 
 def test_plain_way_makes_the_view_that_the_collator_makes(program: Any) -> None:

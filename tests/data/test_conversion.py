@@ -17,6 +17,7 @@ from bioscan_hf.data.conversion import convert
 from bioscan_hf.data.features import COLUMN_NAMES, SPLIT_NAMES, bioscan_features, published_name
 from bioscan_hf.data.plan import Plan
 from bioscan_hf.data.release import PARTS
+from bioscan_hf.data.whole_files import nobody_else_writes
 from tests.made_release import Row, make_release, member, unpack_release, write_csv
 from tests.reference_conversion import ROWS, SHARD_BYTES, Conversion, files, reference_conversion
 
@@ -130,10 +131,15 @@ def test_splits_without_specimens_are_left_out(tmp_path: Path) -> None:
     assert report["rows"]["cropped_256"] == {"train": 10, "validation": 10}
 
 
+@pytest.mark.parametrize("harm", ["lost", "flipped"])
 @pytest.mark.parametrize("name", ["metadata/train-00000-of-00001.parquet", "labels/genus.txt", "order/test.parquet"])
-def test_lost_metadata_are_written_again(name: str, whole: Conversion, tmp_path: Path) -> None:
+def test_lost_or_damaged_metadata_are_written_again(name: str, harm: str, whole: Conversion, tmp_path: Path) -> None:
+    path = tmp_path / "out" / name
     shutil.copytree(whole.folder, tmp_path / "out")
-    (tmp_path / "out" / name).unlink()
+    content = path.read_bytes()
+    path.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
+    if harm == "lost":
+        path.unlink()
     convert(whole.root, tmp_path / "out", shard_bytes=SHARD_BYTES)
     assert files(tmp_path / "out") == files(whole.folder)
 
@@ -208,6 +214,25 @@ def test_archive_that_was_exchanged_is_noticed(whole: Conversion, tmp_path: Path
         shards.write_shard(Plan(**{**vars(plan), "root": tmp_path / "root"}), 0)
     with pytest.raises(ValueError, match=r"holds a conversion with other source files: .*_pretrain\.zip.* changed"):
         convert(tmp_path / "root", tmp_path / "out", shard_bytes=SHARD_BYTES)
+
+
+def test_source_that_changes_meanwhile_is_noticed(whole: Conversion, tmp_path: Path) -> None:
+    shutil.copytree(whole.root, tmp_path / "root")
+    archive = tmp_path / "root" / "BIOSCAN_5M_cropped_256_eval.zip"
+
+    def touched(task: str, done: int, total: int | None) -> None:
+        os.utime(archive, (1, 1))
+
+    with pytest.raises(ValueError, match=r"\['BIOSCAN_5M_cropped_256_eval\.zip'\] changed while they were converted"):
+        convert(tmp_path / "root", tmp_path / "out", shard_bytes=SHARD_BYTES, report=touched)
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_second_process_is_refused(whole: Conversion, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with nobody_else_writes(folder), pytest.raises(OSError, match=r"Another process writes '.*out'; wait for it"):
+        convert(whole.root, folder, shard_bytes=SHARD_BYTES)
+    assert not list(tmp_path.iterdir())
 
 
 def test_images_can_be_added(whole: Conversion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

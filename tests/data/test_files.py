@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from bioscan_hf.data.files import digest, staged
+from bioscan_hf.data import files
+from bioscan_hf.data.files import digest, put_in_place, staged
 
 
 def test_results_appear_together_and_leave_others_alone(tmp_path: Path) -> None:
@@ -52,9 +53,44 @@ def test_folder_whose_replacement_fails_is_put_back(tmp_path: Path, monkeypatch:
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", full)
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
     with pytest.raises(OSError, match="No space"), staged(tmp_path) as stage:
         (stage / "model").mkdir()
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_folder_is_replaced_with_all_that_is_in_it(
+    exchanged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, place, aside = (tmp_path / name for name in ("new", "place", "aside"))
+    if not exchanged:
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    for content in ("first", "second"):
+        new.mkdir()
+        (new / content).touch()
+        put_in_place(new, place, aside)
+        assert [path.name for path in place.iterdir()] == [content] and list(tmp_path.iterdir()) == [place]
+
+
+def test_folder_is_there_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new, place = tmp_path / "new", tmp_path / "place"
+    for folder, content in ((place, "old"), (new, "new")):
+        folder.mkdir()
+        (folder / content).touch()
+    if not files._exchange(new, place):
+        pytest.skip("two folders cannot be exchanged on this disk")
+    assert [path.name for path in place.iterdir()] == ["new"] and [path.name for path in new.iterdir()] == ["old"]
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    # Nothing but the exchange takes place before the old one is removed.
+    monkeypatch.setattr(Path, "rename", killed)
+    monkeypatch.setattr(files.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        put_in_place(new, place, tmp_path / "aside")
+    assert [path.name for path in place.iterdir()] == ["old"]
 
 
 def test_digest_depends_on_content_and_order(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_text_that_is_not_utf8_is_found_in_its_record(table: Path, rows: list[Ro
     lines = table.read_bytes().splitlines()
     lines[2] = lines[2].replace(b"Simulopoda", b"Sim\xfcl")
     table.write_bytes(b"\n".join(lines))
-    with pytest.raises(ValueError, match=r"line 3 .*: 'phylum' must be text in UTF-8; got 'Sim..xfcl'"):
+    with pytest.raises(ValueError, match=r"line 3 .*: 'phylum' must be text in UTF-8; got 'Sim.xfcl'"):
         read(table)
 
 

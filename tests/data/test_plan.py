@@ -26,6 +26,7 @@ def plan(folder: Path) -> Plan:
         "skip",
         SHARDS,
         (Skipped("a.csv", 3, None, "reason"),),
+        {"labels/genus.txt": "0123456789ab"},
     )
 
 
@@ -68,6 +69,14 @@ def test_other_file_named_plan_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(ValueError, match=r"plan\.json' is not the plan of a conversion"):
         Plan.read(tmp_path, tmp_path)
+
+
+def test_flipped_digit_of_a_plan_is_noticed(tmp_path: Path) -> None:
+    plan(tmp_path).write()
+    path = tmp_path / "plan.json"
+    path.write_text(path.read_text().replace('"first": 10', '"first": 11'))
+    with pytest.raises(ValueError, match=r"plan\.json' is not the plan of a conversion \(it is damaged\)"):
+        Plan.read(tmp_path / "root", tmp_path)
 
 
 def test_every_split_lies_in_one_part() -> None:

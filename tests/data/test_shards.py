@@ -104,7 +104,7 @@ def test_finished_shards_are_not_written_again(
     assert files(tmp_path / "out") == files(whole.folder)
 
 
-@pytest.mark.parametrize("harm", ["truncated", "emptied", "overwritten", "fewer rows", "deleted"])
+@pytest.mark.parametrize("harm", ["truncated", "emptied", "overwritten", "flipped", "fewer rows", "deleted"])
 def test_broken_shard_is_written_again(harm: str, whole: Conversion, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     shutil.copytree(whole.folder, folder)
@@ -116,6 +116,8 @@ def test_broken_shard_is_written_again(harm: str, whole: Conversion, tmp_path: P
         path.unlink()
     else:
         changed = {"truncated": content[:-100], "emptied": b"", "overwritten": content[:-50] + bytes(50)}
+        image = content.index(b"\xff\xd8") + 40  # in the middle of a JPEG
+        changed["flipped"] = content[:image] + bytes([content[image] ^ 1]) + content[image + 1 :]
         path.write_bytes(changed[harm])
     convert(whole.root, folder, shard_bytes=SHARD_BYTES)
     assert files(folder) == files(whole.folder)

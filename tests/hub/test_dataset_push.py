@@ -66,8 +66,7 @@ def push(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> Push:
     """`push_dataset` to the local Hub, from this process."""
     for module in (hub_push, dataset_push):
         monkeypatch.setattr(module, "HfApi", partial(HfApi, endpoint=hub.url, token=hub.token))
-    monkeypatch.setattr(dataset_push, "FILES_PER_COMMIT", 6)
-    return push_dataset
+    return partial(push_dataset, attempts=3, wait=0.01)
 
 
 def paths(hub: LocalHub, repo_id: str, **options: str) -> set[str]:
@@ -101,15 +100,14 @@ def test_every_split_and_configuration_loads_without_the_package(
     assert found["streamed columns"] == expected
 
 
-def test_interrupted_push_goes_on(hub: LocalHub, push: Push, tmp_path: Path) -> None:
+def test_interrupted_push_shows_nothing_and_goes_on(hub: LocalHub, push: Push, tmp_path: Path) -> None:
     folder = tmp_path
     make_conversion(folder, made_rows(per_split=15))  # contents that no other test has sent to this Hub
     before = len(hub.requests("^/lfs/"))
-    hub.fail("POST", "tester/interrupted/commit/", after=2)
+    hub.fail("POST", "tester/interrupted/commit/", times=3)
     with pytest.raises(OSError, match=r"push to tester/interrupted stopped \(.*500.*push again"):
         push(folder, "tester/interrupted")
-    half = paths(hub, "tester/interrupted")
-    assert len(half) == 12 and "README.md" not in half
+    assert not paths(hub, "tester/interrupted")
 
     push(folder, "tester/interrupted")
     files = files_of(read_contents(folder))
@@ -119,16 +117,62 @@ def test_interrupted_push_goes_on(hub: LocalHub, push: Push, tmp_path: Path) -> 
     digests = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in shards]
     assert [sent.count(f"/lfs/{digest}") for digest in digests] == [1] * len(shards)
     titles = [commit.title for commit in hub.api().list_repo_commits("tester/interrupted", repo_type="dataset")]
-    parts = -(-len(files) // 6)
-    assert titles[0] == "Upload card" and len(titles) == parts + 2  # and the first, which the Hub makes
+    assert titles[:-1] == ["Upload dataset and card"]  # the first is made by the Hub
 
     commits = len(hub.requests("tester/interrupted/commit/"))
     push(folder, "tester/interrupted")
     assert len(hub.requests("tester/interrupted/commit/")) == commits
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "fault"),
+    [
+        ("GET", "/tree/", {"status": 429, "retry_after": 0}),
+        ("POST", "info/lfs", {"status": 401}),
+        ("POST", "/commit/", {"status": 503}),
+        ("POST", "/commit/", {"status": 504, "done": True}),
+        ("POST", "/commit/", {"cut": True}),
+    ],
+)
+def test_push_gets_through_after_failures(
+    method: str, path: str, fault: dict, hub: LocalHub, push: Push, folder: Path, request: pytest.FixtureRequest
+) -> None:
+    repo_id = f"tester/tries-{abs(hash(request.node.name))}"
+    hub.fail(method, path, times=2, **fault)
+    push(folder, repo_id)
+    assert paths(hub, repo_id) == {*files_of(read_contents(folder)), "README.md", "eval.yaml", "report.json"}
+    assert len(hub.api().list_repo_commits(repo_id, repo_type="dataset")) == 2
+
+
+def test_two_conversions_do_not_mix(hub: LocalHub, push: Push, folder: Path, tmp_path: Path) -> None:
+    """While one is pushed, another one, which lacks some of its files, is committed."""
+    make_conversion(tmp_path / "other", made_rows(per_split=7), shards=3)
+    push(folder, "tester/raced")
+    hub.api().delete_file("README.md", "tester/raced", repo_type="dataset")
+
+    def meanwhile(task: str, done: int, total: int) -> None:
+        if done == total:
+            push(tmp_path / "other", "tester/raced")
+
+    push(folder, "tester/raced", report=meanwhile)
+    assert paths(hub, "tester/raced") == {*files_of(read_contents(folder)), "README.md", "eval.yaml", "report.json"}
+    for name in files_of(read_contents(folder)):
+        local = hub.api().hf_hub_download("tester/raced", name, repo_type="dataset", cache_dir=tmp_path / "cache")
+        assert Path(local).read_bytes() == (folder / name).read_bytes()
+
+
+def test_folder_that_changes_is_not_pushed(hub: LocalHub, push: Push, folder: Path) -> None:
+    def meanwhile(task: str, done: int, total: int) -> None:
+        if done == total:
+            (folder / "labels" / "genus.txt").write_text("Another\n")
+
+    with pytest.raises(OSError, match=r"genus\.txt' was changed while it was pushed; push again"):
+        push(folder, "tester/changing", report=meanwhile)
+    assert not paths(hub, "tester/changing")
+
+
 def test_failed_upload_is_not_committed(hub: LocalHub, push: Push, folder: Path) -> None:
-    hub.fail("POST", "tester/refused.git/info/lfs", status=403)
+    hub.fail("POST", "tester/refused.git/info/lfs", status=403, times=3)
     with pytest.raises(OSError, match=r"stopped \(.*403"):
         push(folder, "tester/refused")
     assert not [path for path in paths(hub, "tester/refused") if path.endswith(".parquet")]
@@ -147,24 +191,8 @@ def test_next_push_replaces_its_own_files_only(hub: LocalHub, push: Push, tmp_pa
     others = {"README.md", "eval.yaml", "report.json", "notes.txt", "cropped_256/notes.md"}
     assert paths(hub, "tester/grows") == {*files, *others}
     assert "cropped_256/train-00002-of-00003.parquet" in files
-    assert len(hub.requests("tester/grows/commit/")) == commits + 2
+    assert len(hub.requests("tester/grows/commit/")) == commits + 1
     assert len([entry for entry in hub.requests("^/lfs/")[sent:] if entry["method"] == "PUT"]) == 3
-
-
-def test_old_card_does_not_name_shards_of_a_half_finished_push(
-    hub: LocalHub, push: Push, folder: Path, rows: list[Row], tmp_path: Path
-) -> None:
-    push(folder, "tester/halfway")
-    make_conversion(tmp_path / "next", rows, shards=3)
-    hub.fail("POST", "tester/halfway/commit/", after=1)
-    with pytest.raises(OSError, match="push again"):
-        push(tmp_path / "next", "tester/halfway")
-    assert "cropped_256/train-00000-of-00003.parquet" in paths(hub, "tester/halfway")
-    source = """
-    from datasets import load_dataset
-    print(len(load_dataset("tester/halfway", "cropped_256_train", split="train")))
-    """
-    assert hub.run(source, tmp_path).stdout.strip() == "4"
 
 
 def test_repository_that_would_break_is_refused(hub: LocalHub, push: Push, folder: Path, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_what_is_not_there(hub: LocalHub, tmp_path: Path) -> None:
 
 def test_card(folder: Path) -> None:
     manifest = json.loads((folder / "library.json").read_text())
-    (folder / "library.json").write_text(json.dumps({**manifest, "command": "bioscan library build a|b.csv"}))
+    (folder / "library.json").write_text(json.dumps({**manifest, "command": "bioscan library build a|b.csv", "digest": None}))
     card = library_card(folder, "me/insects-of-x")
     data = card.data.to_dict()
     assert data["library_name"] == "bioscan_hf" and "bioscan-library" in data["tags"]
@@ -85,7 +85,7 @@ def test_card(folder: Path) -> None:
     assert "**The specimens are simulated**" in text
     rows = text[text.index("| | |") :].split("\n\n")[0].splitlines()
     assert all(row.startswith("|") and row.endswith("|") for row in rows) and len(rows) > 8
-    real = {**manifest, "source": "my.csv"}
+    real = {**manifest, "source": "my.csv", "digest": None}
     (folder / "library.json").write_text(json.dumps(real))
     assert "simulated" not in library_card(folder, "me/x").content.replace("(simulated specimens)", "")
 

@@ -1,17 +1,21 @@
 """Everything here goes through the real `huggingface_hub` client to the local Hub."""
 
+import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import CommitOperationAdd, HfApi
 
 from bioscan_hf import BarcodeBertForMaskedLM, build_tokenizer
+from bioscan_hf.hub import commits
 from bioscan_hf.hub import push as hub_push
 from bioscan_hf.hub.push import check_can_push, push_folder, retried, save_card, save_model, upload_command
 from tests.hub.test_cards import BASELINE, OURS, card
@@ -157,6 +161,57 @@ def test_absent_hub_is_a_warning_before_the_work(silent: str, monkeypatch: pytes
         check_can_push("tester/model")
 
 
+def test_parts_of_a_former_model_go_and_other_files_stay(local: LocalHub, folder: Path) -> None:
+    """An adapter that stays beside a whole model would be put into it by `from_pretrained`."""
+    api, repo_id = local.api(), local.api().create_repo("tester/former").repo_id
+    former = ["adapter_config.json", "adapter_model.safetensors", "model-00001-of-00002.safetensors"]
+    others = ["notes.md", "fp16/model.safetensors", "tokens.safetensors"]
+    operations = [CommitOperationAdd(name, name.encode()) for name in (*former, *others)]
+    api.create_commit(repo_id, operations, commit_message="former")
+    push_folder(folder, repo_id)
+    pushed = {path.name for path in folder.iterdir()}
+    assert set(api.list_repo_files(repo_id)) == {".gitattributes", *pushed, *others}
+
+
+def test_two_pushes_at_once_do_not_mix(
+    local: LocalHub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one comes when the first has found out which files need not be sent."""
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (folder / "model.safetensors").write_bytes(b"weights of the first")
+    for name in ("model.safetensors", "config.json", "README.md"):
+        (other / name).write_text(f"---\nlicense: mit\n---\n{name} of the second")
+    push_folder(folder, "tester/raced")
+    (folder / "model.safetensors").write_bytes(b"new weights of the first")
+    check = commits.Content.check_unchanged
+
+    def raced(content: commits.Content) -> None:
+        monkeypatch.setattr(commits.Content, "check_unchanged", check)
+        push_folder(other, "tester/raced")
+
+    monkeypatch.setattr(commits.Content, "check_unchanged", raced)
+    push_folder(folder, "tester/raced", attempts=2, wait=0)
+    for path in folder.iterdir():
+        found = local.api().hf_hub_download("tester/raced", path.name, cache_dir=tmp_path / "cache")
+        assert Path(found).read_bytes() == path.read_bytes()
+    assert len(local.api().list_repo_commits("tester/raced")) == 4  # with that of the Hub
+
+
+def test_folder_that_changes_is_not_pushed(local: LocalHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    send = HfApi.preupload_lfs_files
+
+    def changed(*arguments: Any, **options: Any) -> None:
+        send(*arguments, **options)
+        (folder / "config.json").write_text("{}")
+        os.utime(folder / "config.json", (1, 1))
+
+    monkeypatch.setattr(HfApi, "preupload_lfs_files", changed)
+    with pytest.raises(OSError, match=r"config\.json' was changed while it was pushed"):
+        push_folder(folder, "tester/changing", attempts=1)
+    assert local.api().list_repo_files("tester/changing") == [".gitattributes"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "fault"),
     [
@@ -167,6 +222,8 @@ def test_absent_hub_is_a_warning_before_the_work(silent: str, monkeypatch: pytes
         ("POST", "/commit/", {"status": 412}),
         ("POST", "/commit/", {"status": 429}),
         ("POST", "/commit/", {"cut": True}),
+        ("POST", "/commit/", {"status": 504, "done": True}),
+        ("PUT", "/lfs/", {"drop": True}),
     ],
 )
 def test_push_gets_through_after_failures(
@@ -180,7 +237,11 @@ def test_push_gets_through_after_failures(
     address = push_folder(folder, repo_id, attempts=3, wait=0.01)
     assert address.startswith(f"{local.url}/{repo_id}/commit/")
     assert set(local.api().list_repo_files(repo_id)) >= {path.name for path in folder.iterdir()}
-    assert fault.get("cut") or [r["status"] for r in local.requests()[before:]].count(fault["status"]) == 2
+    assert (
+        "status" not in fault
+        or "done" in fault
+        or [r["status"] for r in local.requests()[before:]].count(fault["status"]) == 2
+    )
     # A commit whose answer was lost is not made twice.
     assert len(local.api().list_repo_commits(repo_id)) == 2
 

@@ -125,6 +125,18 @@ def test_branch_holds_the_checkpoint_and_nothing_else(local: LocalHub, tmp_path:
     assert files(local, "tester/exact", "main") == {"old.txt"}
 
 
+def test_branch_of_an_upload_that_failed_is_no_copy_of_the_main_one(local: LocalHub, tmp_path: Path) -> None:
+    make_model(tmp_path / "final")
+    uploads = Uploads("tester/half-made", **FAST)
+    uploads.finish(tmp_path / "final")
+    make_checkpoint(tmp_path / "c")
+    local.fail("POST", "half-made/commit/checkpoint-2", times=3)
+    with pytest.warns(UserWarning, match="checkpoint-2 was not uploaded"):
+        uploads.checkpoint(tmp_path / "c", "checkpoint-2")
+        uploads.close()
+    assert not files(local, "tester/half-made", "checkpoint-2")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "fault"),
     [
@@ -134,7 +146,7 @@ def test_branch_holds_the_checkpoint_and_nothing_else(local: LocalHub, tmp_path:
         ("POST", "/preupload/", {"status": 412}),
         ("POST", "/commit/", {"status": 503}),
         ("POST", "/commit/", {"cut": True}),
-        ("GET", "/tree/", {"status": 404}),
+        ("GET", "/revision/", {"status": 404}),
     ],
 )
 def test_checkpoint_gets_through_after_failures(

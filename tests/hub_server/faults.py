@@ -1,5 +1,6 @@
 """The request log of the local Hub, and faults that tests ask for."""
 
+import asyncio
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,11 @@ routes = web.RouteTableDef()
 
 @dataclass
 class Fault:
-    """Requests that shall fail: those whose method and path match, `times` of them after the first `after`.
+    """Requests that shall fail: those whose method (any if empty) and path match, `times` after the first `after`.
 
-    With `cut` the request is carried out, but the connection is closed halfway through the answer.
-    Otherwise nothing is done and `status` is answered.
+    Nothing is done, and `status` is answered, with `retry_after` in a header if it is given. But with `done` the
+    request is carried out before that; with `cut` it is carried out, and the connection is closed halfway through the
+    answer; with `drop` it is closed halfway through the request; with `delay` it is carried out so many seconds later.
     """
 
     method: str
@@ -25,11 +27,15 @@ class Fault:
     status: int = 500
     times: int = 1
     after: int = 0
+    retry_after: int | None = None
+    done: bool = False
     cut: bool = False
+    drop: bool = False
+    delay: float = 0.0
 
     def strikes(self, request: web.Request) -> bool:
         """Tell whether this request shall fail, and count it."""
-        if request.method != self.method or not re.search(self.path, request.path) or not self.times:
+        if self.method not in ("", request.method) or not re.search(self.path, request.path) or not self.times:
             return False
         if self.after:
             self.after -= 1
@@ -49,15 +55,32 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     fault = next((fault for fault in request.app[FAULTS] if fault.strikes(request)), None)
     try:
-        if fault and not fault.cut:
-            raise HubError(fault.status, "Injected fault")
-        response = await handler(request)
+        response = await _answer(request, handler, fault)
     except HubError as error:
         response = web.json_response({"error": error.message}, status=error.status, headers=error.headers)
     except web.HTTPException as error:
         response = web.json_response({"error": error.reason}, status=error.status)
     request.app[LOG].append({"method": request.method, "path": request.path, "status": response.status})
     return await _cut(request, response) if fault and fault.cut else response
+
+
+async def _answer(request: web.Request, handler: Handler, fault: Fault | None) -> web.StreamResponse:
+    if fault is None or fault.cut:
+        return await handler(request)
+    if fault.drop:
+        await request.content.read((request.content_length or 0) // 2)
+        if request.transport:
+            request.transport.abort()
+        return web.Response(status=499)  # of which nobody hears
+    if fault.delay:
+        await asyncio.sleep(fault.delay)
+        return await handler(request)
+    if fault.done:
+        await handler(request)
+    error = HubError(fault.status, "Injected fault")
+    if fault.retry_after is not None:
+        error.headers["Retry-After"] = str(fault.retry_after)
+    raise error
 
 
 async def _cut(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:

@@ -79,21 +79,15 @@ class LocalHub:
             raise AssertionError(f"exit status {result.returncode}\n{result.stdout}\n{result.stderr}")
         return result
 
-    def fail(
-        self, method: str, path: str, *, status: int = 500, times: int = 1, after: int = 0, cut: bool = False
-    ) -> None:
+    def fail(self, method: str, path: str, **fault: Any) -> None:
         """Let coming requests fail, until the end of the test at most.
 
         Args:
-            method: HTTP method; a `HEAD` is not a `GET`.
+            method: HTTP method; a `HEAD` is not a `GET`; any if empty.
             path: Regular expression sought in the path.
-            status: What is answered instead.
-            times: How many requests fail.
-            after: How many matching requests succeed first.
-            cut: Carry the request out, but close the connection halfway through the answer.
+            fault: The other fields of `faults.Fault`: by default, the next one is answered by the status 500.
         """
-        fault = {"method": method, "path": path, "status": status, "times": times, "after": after, "cut": cut}
-        self._control("POST", "/_faults", fault)
+        self._control("POST", "/_faults", {"method": method, "path": path, **fault})
 
     def heal(self) -> None:
         """Forget all faults that have not struck yet."""

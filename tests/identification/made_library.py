@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from functools import cache
@@ -64,6 +65,14 @@ def library() -> Library:
     """All of `train`, calibrated; nothing may be changed in it."""
     info = {"source": "bioscan_hf sample (simulated specimens)", "revision": "0123456789ab", "command": "made"}
     return Library.build(specimens("train"), calibration=specimens(HELD_OUT), info=info)
+
+
+def without_digests(folder: Path) -> Path:
+    """A saved library as an older version wrote it."""
+    manifest = json.loads((folder / "library.json").read_text())
+    kept = {name: value for name, value in manifest.items() if name not in ("digest", "digests")}
+    (folder / "library.json").write_text(json.dumps(kept))
+    return folder
 
 
 def non_coi(seed: int = 0, letters: int = LETTERS) -> str:

@@ -80,8 +80,10 @@ def test_batches_and_reports(space: str, request: pytest.FixtureRequest, monkeyp
     whole = chosen.see(queries())
     monkeypatch.setattr(module, "_BATCH", 7)
     reports: list[tuple[int, int]] = []
-    parts = chosen.see(queries(), report=lambda *report: reports.append(report))
-    assert reports == [(7, 17), (14, 17), (17, 17)]
+    parts = chosen.see_blocks(
+        [queries()[:5], [], queries()[5:]], len(queries()), report=lambda *report: reports.append(report)
+    )
+    assert reports == [(5, 17), (12, 17), (17, 17)]
     assert (parts.letters == whole.letters).all() and (parts.flags == whole.flags).all()
     np.testing.assert_allclose(parts.vectors, whole.vectors, atol=1e-5)
 

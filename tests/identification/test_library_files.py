@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from bioscan_hf.data.features import COLUMN_NAMES
+from bioscan_hf.data import files
 from bioscan_hf.data.whole_files import NoSpaceError
 from bioscan_hf.identification import library_files
 from bioscan_hf.identification.library import Library
-from bioscan_hf.identification.library_files import check_replaceable, find_library, read_manifest
+from bioscan_hf.identification.library_files import check_replaceable, find_library, read_manifest, writing
 from tests.identification.made_library import library, specimens
 
 
@@ -99,7 +100,7 @@ class TestInterruptions:
         self, last: str, saved: Path, small: Library, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = {path.name: path.read_bytes() for path in saved.iterdir()}
-        write, save = pq.write_table, library_files.save_file
+        write, save, rows = pq.write_table, library_files.save_file, library_files._write_specimens
 
         def stopped(writer: Any) -> Any:
             def stop(content: Any, path: Path, **options: Any) -> None:
@@ -111,6 +112,7 @@ class TestInterruptions:
 
         monkeypatch.setattr(library_files.pq, "write_table", stopped(write))
         monkeypatch.setattr(library_files, "save_file", stopped(save))
+        monkeypatch.setattr(library_files, "_write_specimens", stopped(rows))
         with pytest.raises(KeyboardInterrupt):
             small.save(saved)
         assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
@@ -119,21 +121,42 @@ class TestInterruptions:
             small.save(saved.parent / "new")
         assert everything(saved.parent) == ["lib"]
 
+    @pytest.mark.parametrize("exchanged", [True, False])
     def test_between_the_old_and_the_new_one(
-        self, saved: Path, small: Library, monkeypatch: pytest.MonkeyPatch
+        self, exchanged: bool, saved: Path, small: Library, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         rename = Path.rename
 
-        def stopped(path: Path, target: Path) -> Path:
-            if path.name.startswith(".partial"):
-                raise PermissionError(13, "not now")
+        def killed(path: Path, target: Path) -> Path:
+            if path.name == ".partial-lib":
+                raise SystemExit
             return rename(path, target)
 
-        monkeypatch.setattr(Path, "rename", stopped)
-        with pytest.raises(PermissionError):
+        monkeypatch.setattr(Path, "rename", killed)
+        if exchanged:  # in one step
             small.save(saved)
-        assert read_manifest(saved)["counts"]["specimens"] == len(library().specimens)
+        else:
+            monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+            with pytest.raises(SystemExit):
+                small.save(saved)
+        count = 30 if exchanged else len(library().specimens)
+        assert read_manifest(saved)["counts"]["specimens"] == count and everything(saved.parent) == ["lib"]
+
+    def test_old_one_that_a_killed_process_had_put_aside_is_put_back(self, saved: Path, small: Library) -> None:
+        saved.rename(saved.parent / ".old-lib")
+        with pytest.raises(OSError, match="not today"), writing(saved):
+            assert read_manifest(saved)["counts"]["specimens"] == len(library().specimens)
+            raise OSError("not today")
         assert everything(saved.parent) == ["lib"]
+
+    def test_second_writer_is_refused_and_a_killed_one_is_not_in_the_way(self, saved: Path, small: Library) -> None:
+        with writing(saved) as save:
+            with pytest.raises(OSError, match=r"Another process writes the library '.*lib'; wait for it"):
+                small.save(saved)
+            save(small, "float16")
+        (saved.parent / ".lock-lib").touch()
+        small.save(saved)
+        assert everything(saved.parent) == ["lib"] and read_manifest(saved)["dtype"] == "float32"
 
     def test_what_a_killed_process_left_does_no_harm(self, saved: Path, small: Library) -> None:
         shutil.copytree(saved, saved.parent / ".partial-lib")

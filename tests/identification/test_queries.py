@@ -305,7 +305,7 @@ def test_a_folder_of_images(photos: Path) -> None:
     found = read(photos)
     assert found.processids == ["A3", "A1", "A2"] and found.barcodes == [None] * 3
     assert found.images == [{"bytes": None, "path": str(photos / name)} for name in ("A3.png", "b/A1.jpg")] + [None]
-    assert found.notes == [None, None, "the file is no image of a known kind"]
+    assert found.notes == [None, None, "the image cannot be read (it is no JPEG, PNG, TIFF or WebP file)"]
     assert read(photos, image=False).images is None
 
 
@@ -318,7 +318,7 @@ def test_a_folder_of_images_with_a_table(photos: Path) -> None:
     assert found.processids == ["X1", "X2", "X1", "X4", "X5"] and found.images == [image, None, image, None, None]
     assert found.barcodes == ["ACGT", None, None, None, None] and found.latitudes[0] == 1 and found.notes[0] is None
     assert found.notes[1:] == [
-        "'b/A2.jpg': the file is no image of a known kind",
+        "'b/A2.jpg': the image cannot be read (it is no JPEG, PNG, TIFF or WebP file)",
         "the barcode has 'E' at position 4, expected ACGTNRYSWKMBDHV; the process id occurs more than once",
         "there is no image 'no.jpg' in the folder",
         "expected 6 fields, got 2",

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from bioscan_hf.identification import search
-from bioscan_hf.identification.search import CellIndex, ExactIndex, write_cells
+from bioscan_hf.identification.search import CellIndex, ExactIndex
 
 
 def made_vectors(count: int, dimension: int = 16, *, seed: int = 0) -> NDArray[np.float32]:
@@ -87,12 +87,13 @@ class TestCells:
 
     def test_they_find_nearly_the_same(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         keys, queries = made_vectors(4000), made_vectors(100, seed=1)
-        write_cells(keys, tmp_path / "cells")
+        index = CellIndex.build(torch.from_numpy(keys))
+        index.save(tmp_path / "cells")
         exact, cosines = ExactIndex(torch.from_numpy(keys)).search(queries, 10)
         recall = {}
         for probed in (1, 100):
             monkeypatch.setattr(search, "_PROBED", probed)
-            found, values = CellIndex(tmp_path / "cells").search(queries, 10)
+            found, values = CellIndex.load(tmp_path / "cells").search(queries, 10)
             assert found.dtype == np.int64 and (np.diff(values, axis=1) <= 0).all()
             recall[probed] = np.mean([len({*a} & {*b}) / 10 for a, b in zip(exact, found, strict=True)])
             if probed == 100:
@@ -101,9 +102,9 @@ class TestCells:
         assert recall[100] > 0.95
 
     def test_where_there_are_not_enough_keys(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        write_cells(made_vectors(400), tmp_path / "cells")
+        CellIndex.build(torch.from_numpy(made_vectors(400))).save(tmp_path / "cells")
         monkeypatch.setattr(search, "_PROBED", 1)
-        found, cosines = CellIndex(tmp_path / "cells").search(QUERIES, 300)
+        found, cosines = CellIndex.load(tmp_path / "cells").search(QUERIES, 300)
         assert ((found >= 0) & (found < 400)).all()
         missing = cosines == -1
         assert missing.any() and not missing[:, 0].any()
@@ -113,25 +114,25 @@ class TestCells:
 
     @pytest.mark.parametrize("count", [1, 3])
     def test_few_keys(self, tmp_path: Path, count: int) -> None:
-        write_cells(KEYS[:count].astype(np.float16), tmp_path / "cells")
-        found, _ = CellIndex(tmp_path / "cells").search(QUERIES, 20)
+        CellIndex.build(torch.from_numpy(KEYS[:count]).half()).save(tmp_path / "cells")
+        found, _ = CellIndex.load(tmp_path / "cells").search(QUERIES, 20)
         assert (np.sort(found, axis=1) == np.arange(count)).all()
 
     def test_the_same_vectors_make_the_same_file(self, tmp_path: Path) -> None:
         for name in ("one", "two"):
-            write_cells(KEYS, tmp_path / name)
+            CellIndex.build(torch.from_numpy(KEYS)).save(tmp_path / name)
         assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
     def test_a_damaged_file(self, tmp_path: Path) -> None:
-        write_cells(KEYS, tmp_path / "cells")
+        CellIndex.build(torch.from_numpy(KEYS)).save(tmp_path / "cells")
         (tmp_path / "cells").write_bytes((tmp_path / "cells").read_bytes()[:100])
         with pytest.raises(OSError, match=r"cells' cannot be read .* build the library again"):
-            CellIndex(tmp_path / "cells")
+            CellIndex.load(tmp_path / "cells")
 
 
 def test_without_faiss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(OSError, match=r"needs faiss: `pip install 'bioscan-hf\[index\]'`"):
-        write_cells(KEYS, tmp_path / "cells")
+        CellIndex.build(torch.from_numpy(KEYS)).save(tmp_path / "cells")
     with pytest.raises(OSError, match="needs faiss"):
-        CellIndex(tmp_path / "cells")
+        CellIndex.load(tmp_path / "cells")

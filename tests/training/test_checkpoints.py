@@ -83,7 +83,6 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".doomed-checkpoint-3").mkdir()
     assert last_checkpoint(tmp_path) is None
     written(tmp_path, 8)
-    prune(tmp_path, keep=1, step=8, best_step=None)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-8"]
 
 

@@ -73,8 +73,17 @@ def test_another_run_is_not_resumed_and_stays_as_it_is(tmp_path: Path) -> None:
     assert read_run(tmp_path)["command"] == "again"
 
 
+@pytest.mark.parametrize("content", ["", "{", "[1]", "7", '{"arguments": {"seed": \xff}}'])
+def test_damaged_description_is_told(content: str, tmp_path: Path) -> None:
+    begin(tmp_path, description(), pretraining("d", tmp_path), resumes=False)
+    (tmp_path / "run.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"run\.json' is damaged .*Without it, --resume goes on from the last check"):
+        open_folder(tmp_path, resume=True)
+
+
 def test_leftovers_of_a_killed_process_go(tmp_path: Path) -> None:
-    (tmp_path / ".partial-x7" / "new").mkdir(parents=True)
+    for name in (".partial-x7", ".partial-checkpoint-3", ".doomed-checkpoint-1"):
+        (tmp_path / name / "new").mkdir(parents=True)
     begin(tmp_path, description(), pretraining("d", tmp_path), resumes=False)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 

@@ -89,6 +89,7 @@ def test_what_yaml_reads_otherwise_is_put_right(text: str, field: str, value: An
         ("salt: 0", "`salt` must be above 0 and below 100; got 0"),
         ("salt: 100.0", "below 100; got 100.0"),
         ("salt: .nan", "`salt` must be above 0"),
+        ("max_eggs: 3\nmax-eggs: 4", "dish.yaml.: `max_eggs` is given more than once"),
         ("salt: much", "`salt` must be a number; got 'much'"),
         ("salt: false", "`salt` must be a number; got False"),
         ("heat: hot", r"`heat` must be one of \['no', 'low', 'high'\]; got 'hot'"),

@@ -26,7 +26,7 @@ def read_given(path: Path | None, check: Callable[[dict[str, Any]], None]) -> di
         return {}
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"'{path}' is no JSON file ({error}).") from error
     if not isinstance(given, dict):
         raise ValueError(f"""'{path}' must hold a JSON object, as {{"name": value}}.""")

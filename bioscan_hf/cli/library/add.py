@@ -37,14 +37,16 @@ def add(
     from transformers.utils.logging import disable_progress_bar
 
     from bioscan_hf.identification.library import Library
-    from bioscan_hf.identification.library_files import read_manifest
+    from bioscan_hf.identification.library_files import read_manifest, writing
 
     disable_progress_bar()
     words = Screen.open().words
-    manifest = read_manifest(library)
-    with reporting(words) as report:
+    read_manifest(library)  # an error now, rather than after the work
+    # From before it is read: what another process adds meanwhile would be lost.
+    with writing(library) as save, reporting(words) as report:
         old = Library.load(library, device=device)
         specimens = load(source, split=split, splits=splits, image=old.images is not None, on_error=on_error)
         new = old.add(specimens, report=report)
-        new.save(library, dtype=manifest["dtype"], cells="cells.faiss" in manifest["files"])
+        report("writing", 0, 1)
+        save(new, None)
     show(library, read_manifest(library), words)

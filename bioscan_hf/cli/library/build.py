@@ -50,8 +50,11 @@ def build(
         ),
     ] = None,
     dtype: Annotated[
-        Literal["float32", "float16"], typer.Option(help="Type of the vectors; float16 needs half the space.")
-    ] = "float32",
+        Literal["float32", "float16"] | None,
+        typer.Option(
+            help="Type of the vectors; float16 needs half the space.", show_default="float32, with --cells float16"
+        ),
+    ] = None,
     cells: Annotated[
         bool,
         typer.Option("--cells", help="For millions of specimens: compare a query with the nearest cells only (faiss)."),
@@ -77,18 +80,17 @@ def build(
 
     from bioscan_hf.data.anywhere import describe_anywhere, is_own, load_anywhere
     from bioscan_hf.identification.library import Library
-    from bioscan_hf.identification.library_files import check_replaceable, read_manifest
+    from bioscan_hf.identification.library_files import read_manifest, writing
     from bioscan_hf.identification.models import load_models
     from bioscan_hf.identification.search import load_faiss
 
     disable_progress_bar()
     words = Screen.open().words
-    check_replaceable(output)
     if cells:
         load_faiss()  # an error now, rather than after the work
-    models = load_models(model, image_model, device=device)
-    image = models.images is not None
-    with reporting(words) as report:
+    with writing(output) as save, reporting(words) as report:
+        models = load_models(model, image_model, device=device)
+        image = models.images is not None
         divided = not is_own(source) or any(load_anywhere(source, ["split"], splits=splits, on_error=on_error)["split"])
         split = split or ("train" if divided else None)
         specimens = load(source, split=split, splits=splits, image=image, on_error=on_error)
@@ -103,10 +105,12 @@ def build(
             model=models.barcodes,
             image_model=models.images,
             info=info,
+            dtype=dtype or ("float16" if cells else "float32"),  # in cells, vectors are float16 in any case
+            cells=cells,
             report=report,
         )
         report("writing", 0, 1)
-        library.save(output, dtype=dtype, cells=cells)
+        save(library, None)
     show(output, read_manifest(output), words)
     words.print(f"\nWritten to {output}/. Now: bioscan identify QUERIES --library {output}")
 

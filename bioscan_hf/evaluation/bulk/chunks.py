@@ -56,7 +56,7 @@ def write_chunk(plan: Plan, encoder: BarcodeEncoder, number: int, *, report: Rep
         )
     content = io.BytesIO()
     np.save(content, vectors, allow_pickle=False)
-    with whole_file(plan.folder / f"{number:05d}-{_digest(content.getvalue())}.npy") as file:
+    with whole_file(plan.folder / f"{number:05d}-{_digest(plan, content.getvalue())}.npy") as file:
         file.write(content.getvalue())
     return len(batch)
 
@@ -64,7 +64,7 @@ def write_chunk(plan: Plan, encoder: BarcodeEncoder, number: int, *, report: Rep
 def find_chunk(plan: Plan, number: int) -> Path | None:
     """Path of a finished chunk, an array (barcodes, D) of the plan's type; None if it is not there, or damaged."""
     for path in plan.folder.glob(f"{number:05d}-*.npy"):
-        if path.stem == f"{number:05d}-{_digest(path.read_bytes())}":
+        if path.stem == f"{number:05d}-{_digest(plan, path.read_bytes())}":
             return path
     return None
 
@@ -91,5 +91,6 @@ def count_barcodes(plan: Plan) -> int:
     return sum(min(plan.chunk_size, plan.barcodes - number * plan.chunk_size) for number in numbers)
 
 
-def _digest(content: bytes) -> str:
-    return str(xxhash.xxh3_64_hexdigest(content))
+def _digest(plan: Plan, content: bytes) -> str:
+    """Of the plan, too: what another one left behind, such as half-removed parts, is no chunk of this one."""
+    return str(xxhash.xxh3_64_hexdigest(plan.key + content))

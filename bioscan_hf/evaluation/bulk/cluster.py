@@ -12,11 +12,19 @@ from datasets import Dataset
 from bioscan_hf.data.executors import DocumentsPipeline, ExecutorName, PipelineStep, checked_options, run_tasks
 from bioscan_hf.data.metadata import OnError
 from bioscan_hf.data.records import BadRecord
+from bioscan_hf.data.whole_files import nobody_else_writes
 from bioscan_hf.evaluation.bulk.plan import Dtype, Plan
-from bioscan_hf.evaluation.bulk.run import CHUNK_SIZE, Written, finish, of_barcodes, prepare, write_chunks
+from bioscan_hf.evaluation.bulk.run import (
+    CHUNK_SIZE,
+    Written,
+    finish,
+    of_barcodes,
+    prepare,
+    write_chunks,
+)
 from bioscan_hf.evaluation.encoders.base import Encoder
 
-_BARCODES_PER_TASK = 100_000  # half an hour to an hour on a core (benchmarks/results/barcodebert.md)
+_BARCODES_PER_TASK = 100_000  # half an hour to an hour on a core (benchmarks/results/README.md)
 
 
 class EmbedChunks(PipelineStep):
@@ -87,23 +95,25 @@ def embed_on_cluster(
         OSError: As in `embed_to_parquet`.
     """
     options = checked_options(executor, options)
-    plan, is_written = prepare(
-        of_barcodes(load()),
-        specimens,
-        Path(output),
-        dtype=dtype,
-        normalise=normalise,
-        on_error=on_error,
-        chunk_size=chunk_size,
-        skipped=skipped,
-    )
-    written = Written(plan.output, plan.specimens, plan.barcodes, plan.dimension, plan.skipped)
-    if is_written:
+    # With Slurm until the jobs are submitted.
+    with nobody_else_writes(Path(output)):
+        plan, is_written = prepare(
+            of_barcodes(load()),
+            specimens,
+            Path(output),
+            dtype=dtype,
+            normalise=normalise,
+            on_error=on_error,
+            chunk_size=chunk_size,
+            skipped=skipped,
+        )
+        written = Written(plan.output, plan.specimens, plan.barcodes, plan.dimension, plan.skipped)
+        if is_written:
+            return written
+        wanted = tasks or -(-plan.barcodes // _BARCODES_PER_TASK)
+        step, tasks = EmbedChunks(plan, load), min(wanted, plan.chunks)
+        logs = plan.output.with_name(f".{plan.output.name}.logs")
+        if not run_tasks(executor, step, tasks, partial(finish, plan), logs=logs, options=options):
+            return None
+        finish(plan)
         return written
-    wanted = tasks or -(-plan.barcodes // _BARCODES_PER_TASK)
-    step, tasks = EmbedChunks(plan, load), min(wanted, plan.chunks)
-    logs = plan.output.with_name(f".{plan.output.name}.logs")
-    if not run_tasks(executor, step, tasks, partial(finish, plan), logs=logs, options=options):
-        return None
-    finish(plan)
-    return written

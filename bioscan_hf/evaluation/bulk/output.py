@@ -35,19 +35,30 @@ def read_plan(output: Path) -> dict[str, Any] | None:
         The content of the plan; None if there is no such file, or the folder is empty.
 
     Raises:
-        FileExistsError: If something else lies there, or shards are missing.
+        FileExistsError: If something else lies there, shards are missing, or one is damaged.
     """
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
+    advice = f"remove '{output}', or choose another output."
     files = sorted(output.glob("embeddings-*.parquet")) if output.is_dir() else [output]
-    try:
-        plan = dict(json.loads(pq.read_schema(files[0]).metadata[METADATA_KEY]))
-        whole = sum(pq.read_metadata(file).num_rows for file in files) == plan["specimens"]
-    except (OSError, IndexError, KeyError, TypeError, ValueError, pa.ArrowException):
-        whole = False
-    if not whole:
-        raise FileExistsError(f"'{output}' exists and holds something else; remove it, or choose another output.")
+    plan, rows = None, 0
+    for file in files:
+        try:
+            plan = dict(json.loads(pq.read_schema(file).metadata[METADATA_KEY]))
+            rows += _rows(file)
+        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            raise FileExistsError(
+                f"'{file}' exists and holds something else, or is damaged ({error}); {advice}"
+            ) from error
+    if plan is None or rows != plan["specimens"]:
+        raise FileExistsError(f"'{output}' exists and holds something else, or shards of it are missing; {advice}")
     return plan
+
+
+def _rows(file: Path) -> int:
+    """Number of rows, all of which are read, and compared with their checksums."""
+    with pq.ParquetFile(file, page_checksum_verification=True) as content:
+        return sum(len(batch) for batch in content.iter_batches(_ROWS_PER_GROUP))
 
 
 def write_output(plan: Plan, chunks: Sequence[Path]) -> None:
@@ -89,6 +100,7 @@ def _write(plan: Plan, path: Path, specimens: pa.Table, chunks: list[np.ndarray]
     )
     # Numbers of a model do not compress, and hardly two are equal.
     options = {"compression": "none", "use_dictionary": False, "write_statistics": ["processid"]}
+    options["write_page_checksum"] = True
     with whole_file(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
         for start in range(0, len(specimens), _ROWS_PER_GROUP):
             group = specimens.slice(start, _ROWS_PER_GROUP)

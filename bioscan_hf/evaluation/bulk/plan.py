@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,6 +79,20 @@ class Plan:
         """All but the place of the output, as JSON has it."""
         values = {own.name: getattr(self, own.name) for own in fields(self) if own.name != "output"}
         return dict(json.loads(json.dumps(values)))
+
+    @cached_property
+    def key(self) -> bytes:
+        """By which chunks of this plan differ from those of any other."""
+        return json.dumps(self.content(), sort_keys=True).encode()
+
+    def begun(self) -> dict[str, Any] | None:
+        """Content of the plan that an unfinished output was begun with; None if there is none, or it is damaged."""
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        # Without it the work begins anew, with the chunks that are of this plan.
+        return content if isinstance(content, dict) and isinstance(content.get("encoder"), dict) else None
 
     def differences(self, other: dict[str, Any]) -> str:
         """Say in what the content of another plan differs; an empty text if in nothing."""

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -23,7 +22,7 @@ from datasets import Dataset
 
 from bioscan_hf.data.metadata import OnError
 from bioscan_hf.data.records import BadRecord
-from bioscan_hf.data.whole_files import whole_file, write_json
+from bioscan_hf.data.whole_files import nobody_else_writes, whole_file, write_json
 from bioscan_hf.evaluation.bulk.chunks import count_barcodes, find_chunks, write_chunk
 from bioscan_hf.evaluation.bulk.output import read_plan, write_output
 from bioscan_hf.evaluation.bulk.plan import Dtype, Plan
@@ -32,7 +31,7 @@ from bioscan_hf.evaluation.encoders.base import BarcodeEncoder, Encoder, Report
 
 CHUNK_SIZE = 8192
 """Distinct barcodes in a chunk, all that is lost when a process is killed: one to three minutes on two cores
-(benchmarks/results/barcodebert.md). With 768 numbers of float32 each, its file has 25 MB."""
+(benchmarks/results/README.md). With 768 numbers of float32 each, its file has 25 MB."""
 
 # A process waits for the slowest one, and all wait while one writes the output.
 _PATIENCE = timedelta(days=7)
@@ -103,14 +102,14 @@ def embed_to_parquet(
         TypeError: If the encoder needs more than barcodes.
         ValueError: If a barcode is bad, there are no specimens, or an unfinished output was begun with other arguments.
         FileExistsError: If there is an output of something else.
-        OSError: If the disk is full or cannot be written.
+        OSError: If the disk is full or cannot be written, or another process writes the same output.
     """
     encoder, state = of_barcodes(encoder), processes()
-    # An error of the main process ends it, and with it the others, which torchrun watches over.
-    shared: list[tuple[Plan, bool, int] | None] = [None]
-    if state.is_main_process:
-        if specimens is None:
-            raise ValueError("The main process needs the specimens; only others may give None.")
+    if not state.is_main_process:
+        return _embed(encoder, None, state)
+    if specimens is None:
+        raise ValueError("The main process needs the specimens; only others may give None.")
+    with nobody_else_writes(Path(output)):
         plan, is_written = prepare(
             encoder,
             specimens,
@@ -121,20 +120,24 @@ def embed_to_parquet(
             chunk_size=chunk_size,
             skipped=skipped,
         )
-        shared[0] = plan, is_written, count_barcodes(plan)
-    [agreed] = broadcast_object_list(shared)
+        return _embed(encoder, (plan, is_written, count_barcodes(plan)), state, report=report)
+
+
+def _embed(
+    encoder: BarcodeEncoder,
+    prepared: tuple[Plan, bool, int] | None,
+    state: PartialState,
+    *,
+    report: Report | None = None,
+) -> Written:
+    """Do what the main process has prepared, together with the others; its error ends them, too, by torchrun."""
+    [agreed] = broadcast_object_list([prepared])
     assert agreed is not None
     plan, is_written, there = agreed
     if is_written:
         return _written(plan)
     start = time.monotonic()
-    write_chunks(
-        plan,
-        encoder,
-        rank=state.process_index,
-        world_size=state.num_processes,
-        report=report if state.is_main_process else None,
-    )
+    write_chunks(plan, encoder, rank=state.process_index, world_size=state.num_processes, report=report)
     state.wait_for_everyone()
     seconds = time.monotonic() - start
     if state.is_main_process:
@@ -195,10 +198,10 @@ def prepare(
             )
         shutil.rmtree(plan.folder, ignore_errors=True)  # of a process that was killed when all was done
         return plan, True
-    if plan.path.exists() and (differences := plan.differences(json.loads(plan.path.read_text(encoding="utf-8")))):
+    if (begun := plan.begun()) and (differences := plan.differences(begun)):
         raise ValueError(
-            f"'{output}' was begun with other arguments ({differences}); give the same ones to go on, remove "
-            f"'{plan.folder}' to begin anew, or choose another output."
+            f"'{output}' was begun with other arguments ({differences}; see '{plan.path}'); give the same ones to go "
+            f"on, remove '{plan.folder}' to begin anew, or choose another output."
         )
     plan.folder.mkdir(parents=True, exist_ok=True)
     write_specimens(plan, specimens, found)

@@ -68,7 +68,7 @@ def reduce(vectors: NDArray[np.floating], settings: Clustering, *, seed: int = 0
     """Reduce the dimensions of vectors.
 
     UMAP gets exact neighbours. By itself it searches approximately from 4,096 vectors on, which takes longer where many
-    are equal, and is as good (`benchmarks/results/clustering.md`).
+    are equal, and is as good (`benchmarks/results/README.md`).
 
     Args:
         vectors: N vectors (N, D).

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
 
 from bioscan_hf.evaluation.encoders.base import Encoder, Report, column
@@ -196,13 +195,18 @@ def read_clibd(source: ModelFiles, **options: Any) -> tuple[ClibdModel, ClibdPro
         **options: For `from_pretrained`, such as `attn_implementation`.
 
     Raises:
-        ValueError: If weights are missing or surplus, or the configuration contradicts itself.
+        ValueError: If weights are missing or surplus, or configuration or processor make no sense.
     """
+    model: Any = load_weights(ClibdModel, source, heads=True, unused=("taxa_embeds",), **options)
     try:
-        model: Any = load_weights(ClibdModel, source, heads=True, unused=("taxa_embeds",), **options)
-    except StrictDataclassError as error:
-        raise ValueError(f"The config.json of '{source.place}' makes no CLIBD: {error.__cause__ or error}") from error
-    processor: Any = ClibdProcessor.from_pretrained(source.place, revision=source.commit or "main")
+        processor: Any = ClibdProcessor.from_pretrained(
+            source.place, revision=source.commit or "main", trust_remote_code=False
+        )
+    except OSError:
+        raise
+    # What its classes do with files that are none of theirs is not foreseeable.
+    except Exception as error:
+        raise ValueError(f"The processor of '{source.place}' cannot be loaded: {error}") from error
     return model, processor
 
 

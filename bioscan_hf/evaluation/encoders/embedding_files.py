@@ -20,6 +20,8 @@ from safetensors import SafetensorError, safe_open
 EMBEDDING_ENDINGS = (".parquet", ".npz", ".safetensors")
 
 _ROWS_AT_A_TIME = 4096
+# By the checksums that `bioscan embed` writes; other files mostly have none.
+_CHECKED = {"page_checksum_verification": True}
 
 
 class EmbeddingFile(NamedTuple):
@@ -81,7 +83,9 @@ def says_which(path: Path) -> Iterator[None]:
     """Name the file in the errors of those who read it."""
     try:
         yield
-    except (ValueError, KeyError, EOFError, pa.ArrowException, SafetensorError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, OSError, pa.ArrowException, SafetensorError, zipfile.BadZipFile) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, and not Arrow's word for damage
+            raise
         raise ValueError(f"'{path}' cannot be used: {error}") from error
 
 
@@ -97,7 +101,7 @@ def _open_parquet(files: Sequence[Path]) -> EmbeddingFile:
             raise ValueError(f"the column 'embedding' must hold lists of numbers; it holds {kind}")
         if not pa.types.is_floating(kind.value_type):
             raise ValueError(f"embeddings must be of floating-point numbers; these are of {kind.value_type}")
-        processids += pq.read_table(file, columns=["processid"])["processid"].cast(pa.string()).chunks
+        processids += pq.read_table(file, columns=["processid"], **_CHECKED)["processid"].cast(pa.string()).chunks
         widths.add(kind.list_size if pa.types.is_fixed_size_list(kind) else _first_width(file))
     if len(widths) > 1:
         raise ValueError(f"embeddings must be of one length; there are {sorted(widths)}")
@@ -106,7 +110,7 @@ def _open_parquet(files: Sequence[Path]) -> EmbeddingFile:
 
     def blocks() -> Iterator[NDArray[Any]]:
         for file in files:
-            for batch in pq.ParquetFile(file).iter_batches(_ROWS_AT_A_TIME, columns=["embedding"]):
+            for batch in pq.ParquetFile(file, **_CHECKED).iter_batches(_ROWS_AT_A_TIME, columns=["embedding"]):
                 yield _vectors(batch["embedding"], width)
 
     return _checked(EmbeddingFile(names, width, blocks))

@@ -16,6 +16,9 @@ from transformers import PreTrainedModel
 from bioscan_hf.evaluation.encoders.base import BarcodeEncoder, Report, by_length
 from bioscan_hf.evaluation.encoders.precision import Precision, in_precision
 
+# More than the letters of a k-mer say nothing new.
+_MOST_FRAMES = 100
+
 
 class ModelEncoder(BarcodeEncoder):
     """Computes vectors with a transformer, batch by batch, barcodes of like length together.
@@ -62,6 +65,10 @@ class ModelEncoder(BarcodeEncoder):
         self.model = in_precision(model, precision, device)
         self.precision = precision
         by_default: int = getattr(model.config, "reading_frames", 1)
+        if not 1 <= by_default <= _MOST_FRAMES:
+            raise ValueError(
+                f"`reading_frames` in a model's configuration must be between 1 and {_MOST_FRAMES}; got {by_default}."
+            )
         self.reading_frames = by_default if reading_frames is None else reading_frames
         self.batch_size = batch_size or (32 if self.model.device.type == "cpu" else 256)
         self.name = name or model.name_or_path or model.config.model_type

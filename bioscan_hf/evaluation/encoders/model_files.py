@@ -6,19 +6,29 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    StrictDataclassError,
+)
 from huggingface_hub.utils import validate_repo_id
 from transformers import PreTrainedModel
 
 from bioscan_hf.data.files import digest
 from bioscan_hf.evaluation.encoders.embedding_files import EMBEDDING_ENDINGS
+from bioscan_hf.models.bounded import bounded
 
 OTHER_CODE = "Compute the embeddings with its own code, and give the file (see `bioscan_hf.Precomputed`)"
 """What to do with a model that is not read here."""
 
 _SHOWN = 6
+# Classes for which transformers makes a name each, if a configuration has none.
+_MOST_CLASSES = 1_000_000
 
 
 class ModelFiles(NamedTuple):
@@ -37,6 +47,14 @@ class ModelFiles(NamedTuple):
     name: str
     revision: str
     config: dict[str, Any]
+
+    @property
+    def most_numbers(self) -> int:
+        """More numbers than its weights have: of a repository, which is not yet here, as fit into the memory."""
+        if self.commit is not None:
+            return int(psutil.virtual_memory().total) // torch.float32.itemsize
+        # Weights of four bits have two numbers in a byte.
+        return 2 * sum(path.stat().st_size for path in _weights_in(Path(self.place)))
 
     def file(self, name: str) -> Path | None:
         """Another file of the model; None if there is none."""
@@ -94,7 +112,7 @@ def _find_folder(folder: Path, expected: str) -> ModelFiles:
     config = folder / "config.json"
     if not config.is_file():
         raise ValueError(f"The folder '{folder}' has no config.json, nor embeddings in Parquet; expected {expected}.")
-    weights = sorted([*folder.glob("model*.safetensors"), *folder.glob("pytorch_model*.bin")])
+    weights = _weights_in(folder)
     if not weights:
         raise ValueError(f"The folder '{folder}' has no weights: neither model.safetensors nor pytorch_model.bin.")
     return ModelFiles(
@@ -106,16 +124,29 @@ def _find_folder(folder: Path, expected: str) -> ModelFiles:
     )
 
 
+def _weights_in(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("model*.safetensors"), *folder.glob("pytorch_model*.bin")])
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a configuration.
 
     Raises:
-        ValueError: If it is no JSON object.
+        ValueError: If it is no JSON object, or asks for what no model needs: an absurd number of classes, or code for
+            the attention that would be downloaded.
     """
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        config = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"'{path}' is no configuration of a model ({error}).") from error
+    for part in (config, *(part for part in config.values() if isinstance(part, dict))):
+        classes = part.get("num_labels")
+        if isinstance(classes, int) and classes > _MOST_CLASSES:
+            raise ValueError(f"'{path}' is no configuration of a model: it has {classes:,} classes.")
+        attention = part.get("attn_implementation", part.get("_attn_implementation"))
+        if "/" in str(attention):
+            raise ValueError(f"'{path}' asks for code from elsewhere ({attention!r:.80}), which is not run.")
+    return config
 
 
 def check_code(source: ModelFiles, *, trust_remote_code: bool) -> None:
@@ -124,9 +155,11 @@ def check_code(source: ModelFiles, *, trust_remote_code: bool) -> None:
     Raises:
         ValueError: If it may not.
     """
-    if "auto_map" in source.config and not trust_remote_code:
+    if source.config.get("auto_map") is not None and not trust_remote_code:
+        named = source.config["auto_map"]
+        classes = ", ".join(map(str, named.values() if isinstance(named, dict) else [named]))
         raise ValueError(
-            f"'{source.place}' needs code of its own ({', '.join(map(str, source.config['auto_map'].values()))}), "
+            f"'{source.place}' needs code of its own ({classes}), "
             "which may not run with this transformers. If you trust it, allow it with `trust_remote_code=True`. Else: "
             f"{OTHER_CODE}."
         )
@@ -145,13 +178,21 @@ def load_weights(
         **options: For `from_pretrained`.
 
     Raises:
-        ValueError: If weights are missing, surplus, or of other shapes.
+        ValueError: If weights are missing, surplus, or of other shapes, or its config.json makes no model.
+        OSError: If it cannot be read.
+        ImportError: If it needs a package that is not installed.
     """
     try:
-        model, report = loader.from_pretrained(
-            source.place, revision=source.commit or "main", dtype=torch.float32, output_loading_info=True, **options
-        )
-    except (RuntimeError, KeyError, ValueError) as error:
+        with bounded(source.most_numbers):
+            model, report = loader.from_pretrained(
+                source.place, revision=source.commit or "main", dtype=torch.float32, output_loading_info=True, **options
+            )
+    except (OSError, ImportError):
+        raise
+    except StrictDataclassError as error:
+        raise ValueError(f"The config.json of '{source.place}' makes no model: {error.__cause__ or error}") from error
+    # What a class does with a configuration that is none is not foreseeable.
+    except Exception as error:
         raise ValueError(f"'{source.place}' cannot be loaded: {error}") from error
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(unused))
     surplus = sorted(key for key in report["unexpected_keys"] if not (heads and _is_outside(model, key)))

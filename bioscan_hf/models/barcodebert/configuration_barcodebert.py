@@ -13,6 +13,8 @@ _VOCABULARIES = {
     "acgt_then_n": ("ACGTN", 2, 0),
     "acgnt": ("ACGNT", 1, 0),
 }
+# Larger ones have more k-mers than there are barcodes; 4**k of an absurd k takes all time and memory.
+_LARGEST_K = 10
 
 
 @strict
@@ -77,7 +79,7 @@ class BarcodeBertConfig(BertConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Fill in the vocabulary size and the classes that load this model from the Hub without the package."""
-        if self.vocab_size is None:
+        if self.vocab_size is None and self.kmer_size in range(1, _LARGEST_K + 1):
             self.vocab_size = self._vocab_size()
         classifier = f"BarcodeBertFor{'Taxonomic' if self.ranks else 'Sequence'}Classification"
         # Two classes are registered for one Auto class: transformers takes the one that is named here.
@@ -122,6 +124,15 @@ class BarcodeBertConfig(BertConfig):
 
     def validate_architecture(self) -> None:
         """Refuse sizes that do not fit together."""
+        if not 1 <= self.kmer_size <= _LARGEST_K:
+            raise ValueError(f"`kmer_size` must be between 1 and {_LARGEST_K}; got {self.kmer_size}.")
+        if self.num_attention_heads < 1:
+            raise ValueError(f"`num_attention_heads` must be at least 1; got {self.num_attention_heads}.")
+        if min(self.num_hidden_layers, self.decoder_num_hidden_layers) < 0:
+            raise ValueError(
+                "`num_hidden_layers` and `decoder_num_hidden_layers` must be at least 0; got "
+                f"{self.num_hidden_layers} and {self.decoder_num_hidden_layers}."
+            )
         if self.vocab_size != self._vocab_size():
             raise ValueError(
                 f"`vocab_size` must be {self._vocab_size()} for `kmer_size={self.kmer_size}` and "

@@ -167,7 +167,7 @@ def _read_folder(folder: Path) -> dict[str, Any]:
         raise ValueError(f"'{folder}' holds no {CONFIG_FILE}; give a checkpoint file, or a folder that has one.")
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"'{folder / CONFIG_FILE}' is no JSON file ({error}).") from error
     if not isinstance(config, dict):
         raise ValueError(f"'{folder / CONFIG_FILE}' must hold a JSON object.")

@@ -69,7 +69,9 @@ def test_splits_from_another_table(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_cells(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("faiss")
     assert run(monkeypatch, *WORDS, "--cells") == 0
-    assert "cells.faiss" in manifest(folder)["files"]
+    assert "cells.faiss" in manifest(folder)["files"] and manifest(folder)["dtype"] == "float16"
+    assert run(monkeypatch, *WORDS, "--cells", "--dtype", "float32") == 0
+    assert "cells.faiss" in manifest(folder)["files"] and manifest(folder)["dtype"] == "float32"
 
 
 def test_a_model(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

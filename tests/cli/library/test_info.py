@@ -29,6 +29,16 @@ def test_as_json(lib: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert shown.count("\n") == 1 and json.loads(shown) == json.loads((lib / "library.json").read_text())
 
 
+def test_verified(lib: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "library", "info", "lib", "--verify") == 0
+    assert "4 files are as they were written." in capsys.readouterr().err
+    content = bytearray((lib / "keys.safetensors").read_bytes())
+    content[-1] ^= 1
+    (lib / "keys.safetensors").write_bytes(content)
+    assert run(monkeypatch, "library", "info", "lib", "--verify") == 1
+    assert "'lib' is damaged: keys.safetensors is not as it was written" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 
+from bioscan_hf.data.whole_files import nobody_else_writes
 from bioscan_hf.evaluation.bulk import output as bulk_output
 from bioscan_hf.evaluation.bulk import specimens as bulk_specimens
 from bioscan_hf.evaluation.bulk.run import embed_to_parquet, finish, prepare, write_chunks
@@ -229,6 +230,46 @@ def test_damaged_chunk_is_computed_anew(damage: Any, whole: bytes, tmp_path: Pat
     assert len(encoder.calls) == 1 and path.read_bytes() == whole
 
 
+def test_chunks_of_another_plan_are_not_taken(whole: bytes, tmp_path: Path) -> None:
+    """As a process leaves them that was killed while it removed the parts of an output, the plan before them."""
+    path = tmp_path / "E.parquet"
+    plan, _ = prepare(LetterCounts(), SPECIMENS, path, chunk_size=CHUNK, normalise=False)
+    write_chunks(plan, LetterCounts())
+    plan.path.unlink()
+    embed_to_parquet(LetterCounts(), SPECIMENS, path, chunk_size=CHUNK)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"encoder": 1}'])
+def test_damaged_plan_does_not_matter(content: str, whole: bytes, tmp_path: Path) -> None:
+    path, encoder = tmp_path / "E.parquet", LetterCounts()
+    plan, _ = prepare(LetterCounts(), SPECIMENS, path, chunk_size=CHUNK)
+    write_chunks(plan, LetterCounts())
+    plan.path.write_text(content)
+    embed_to_parquet(encoder, SPECIMENS, path, chunk_size=CHUNK)
+    assert path.read_bytes() == whole and not encoder.calls
+
+
+def test_second_process_is_refused(whole: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "E.parquet"
+    with nobody_else_writes(path), pytest.raises(OSError, match=r"Another process writes '.*E\.parquet'; wait"):
+        embed_to_parquet(LetterCounts(), SPECIMENS, path, chunk_size=CHUNK)
+    embed_to_parquet(LetterCounts(), SPECIMENS, path, chunk_size=CHUNK)
+    assert path.read_bytes() == whole and [item.name for item in tmp_path.iterdir()] == ["E.parquet"]
+
+
+def test_flipped_bit_of_an_output_is_noticed(tmp_path: Path) -> None:
+    embed_to_parquet(LetterCounts(), SPECIMENS, tmp_path / "E")
+    [shard] = (tmp_path / "E").iterdir()
+    content = bytearray(shard.read_bytes())
+    content[content.index(vectors_of(shard)[20].astype(np.float32).tobytes())] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(FileExistsError, match=r"embeddings-00000-of-00001\.parquet' exists .* is damaged .* remove"):
+        embed_to_parquet(LetterCounts(), SPECIMENS, tmp_path / "E")
+    with pytest.raises(ValueError, match=r"cannot be used: .*CRC"):
+        Precomputed(tmp_path / "E").embed(SPECIMENS)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -288,7 +329,7 @@ def test_files_of_others_are_not_replaced(name: str, tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
     (tmp_path / "E" / "thesis.txt").write_text("all of it")
     shutil.copy(tmp_path / "E.parquet", tmp_path / "F" / "embeddings-00000-of-00001.parquet")
-    with pytest.raises(FileExistsError, match=rf"{name}' exists and holds something else"):
+    with pytest.raises(FileExistsError, match=rf"{name}.*' exists and holds something else"):
         embed_to_parquet(LetterCounts(), SPECIMENS, tmp_path / name)
     assert len(list(tmp_path.rglob("*"))) == 5
 

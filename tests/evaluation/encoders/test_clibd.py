@@ -222,7 +222,7 @@ class TestLoading:
         with pytest.raises(ValueError, match=r"1 \(logit_scale.bias\) missing, none surplus"):
             load_clibd(folder)
         (folder / "config.json").write_text(json.dumps({**config, "modalities": ["image"]}))
-        with pytest.raises(ValueError, match="makes no CLIBD: `modalities` must be two or three of"):
+        with pytest.raises(ValueError, match="makes no model: `modalities` must be two or three of"):
             load_clibd(folder)
 
 

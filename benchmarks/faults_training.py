@@ -1,0 +1,167 @@
+"""`bioscan pretrain` and `bioscan align` under faults: small runs on made specimens."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, Features, Image, Value
+from faults_harness import Content, Scenario
+from matplotlib.figure import Figure
+from PIL import Image as Pillow
+
+from bioscan_hf.data.files import digest
+from bioscan_hf.evaluation.benchmarks import retrieval_run
+from bioscan_hf.evaluation.results import read_results
+from bioscan_hf.training import checkpoints, run
+
+STEPS = 5
+TAXA = (("Afam", "Aus", "Aus bus"), ("Afam", "Aus", "Aus cus"), ("Bfam", "Dus", "Dus eus"))
+COLUMNS = ("processid", "dna_barcode", "class", "order", "family", "genus", "species", "split")
+_RUN = {"save-steps": 1, "logging-steps": 1, "eval-strategy": "no"}
+_SPLITS = ("pretrain", "train", "train", "val", "test")
+_RETRIEVAL = ("pretrain", "train", "train", "val", "test", "key_unseen", "val_unseen", "test_unseen")
+# They tell the time that a run took.
+_TIMES = ("seconds", "samples_per_second")
+
+
+def made_specimens(count: int, letters: int, splits: Sequence[str] = _SPLITS) -> list[dict[str, str]]:
+    """Specimens of three species that differ in a few letters; all splits take turns."""
+    draw = random.Random(0)
+    gene = draw.choices("ACGT", k=letters)
+    species = [_changed(gene, letters // 8, draw) for _ in TAXA]
+    rows = []
+    for number in range(count):
+        barcode = _changed(species[number % len(TAXA)], 3, draw)
+        taxa = zip(COLUMNS[2:7], ("Insecta", "Aptera", *TAXA[number % len(TAXA)]), strict=True)
+        split = splits[number // len(TAXA) % len(splits)]
+        rows.append(
+            {"processid": f"P{number:03d}", "dna_barcode": "".join(barcode), **dict(taxa), "split": split}
+        )
+    return rows
+
+
+def _changed(barcode: Sequence[str], places: int, draw: random.Random) -> list[str]:
+    letters = list(barcode)
+    for place in draw.sample(range(len(letters)), places):
+        letters[place] = draw.choice("ACGT")
+    return letters
+
+
+def write_table(path: Path, rows: Sequence[dict[str, str]]) -> Path:
+    """Write specimens as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def write_with_images(path: Path, rows: Sequence[dict[str, str]]) -> Path:
+    """Write specimens as Parquet, with a small photograph of noise each."""
+    draw = np.random.default_rng(0)
+    stored = []
+    for row in rows:
+        file = io.BytesIO()
+        Pillow.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(file, "PNG")
+        stored.append({**row, "image": {"bytes": file.getvalue(), "path": f"{row['processid']}.png"}})
+    features = Features({**{name: Value("string") for name in COLUMNS}, "image": Image()})
+    Dataset.from_list(stored, features=features).to_parquet(path)
+    return path
+
+
+class _Training(Scenario):
+    """A run: its checkpoints are states that it may leave, and `--resume` goes on."""
+
+    patches = ("faults_training:without_pictures",)
+
+    def __init__(self, inputs: Path) -> None:
+        super().__init__(inputs)
+        self._checkpoints: list[Content] = []
+
+    def call(self, output: Path) -> list[str]:
+        """The command line of the whole run."""
+        raise NotImplementedError
+
+    def words(self, output: Path, *, again: bool = False) -> list[str]:
+        # The first run, which no fault disturbs, keeps all: they are what a later one may leave.
+        kept = 2 if self._checkpoints else STEPS
+        return [*self.call(output), "--save-total-limit", str(kept), *(["--resume"] if again else [])]
+
+    def read(self, output: Path) -> Content | None:
+        if (output / checkpoints.MODEL).exists():
+            return self.model(output)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a broken one is passed over
+            last = checkpoints.last_checkpoint(output)
+        return None if last is None else _checkpoint(last)
+
+    def model(self, output: Path) -> Content:
+        """The finished model."""
+        history = json.loads((output / "history.json").read_text(encoding="utf-8"))
+        kept = [{name: value for name, value in record.items() if name not in _TIMES} for record in history]
+        values = {name: digest(output / name) for name in (checkpoints.MODEL, "config.json", "tokenizer.json")}
+        values["results"] = repr([(r.benchmark, r.model, r.metric, r.value) for r in read_results(output / run.RESULTS)])
+        return Content(tuple(f"step {record['step']}" for record in history), {**values, "history": repr(kept)})
+
+    def earlier(self, output: Path) -> list[Content]:
+        if not self._checkpoints:
+            self._checkpoints = [_checkpoint(path) for path in checkpoints.find_checkpoints(output)]
+        return self._checkpoints
+
+    def left(self, folder: Path) -> list[Path]:
+        # A finished model has no checksums, as none on the Hub has.
+        finished = (folder / "out" / checkpoints.MODEL).exists()
+        return [] if finished else super().left(folder)
+
+
+def _checkpoint(folder: Path) -> Content:
+    files = [path for path in folder.iterdir() if path.suffix == ".safetensors"]
+    return Content((folder.name,), {path.name: digest(path) for path in files})
+
+
+class Pretrain(_Training):
+    """Five steps of a BarcodeBERT of one layer."""
+
+    name = "pretrain"
+
+    def __init__(self, inputs: Path) -> None:
+        super().__init__(inputs)
+        self.table = write_table(inputs / "table.csv", made_specimens(60, 36))
+
+    def call(self, output: Path) -> list[str]:
+        sizes = {"kmer-size": 3, "hidden-size": 16, "num-hidden-layers": 1, "num-attention-heads": 2}
+        sizes |= {"intermediate-size": 32, "decoder-num-hidden-layers": 1, "max-steps": STEPS, "batch-size": 8}
+        return ["pretrain", "--data", str(self.table), "--output", str(output), *_options(**_RUN, **sizes)]
+
+
+class Align(_Training):
+    """Four steps of towers of one layer."""
+
+    name = "align"
+
+    def __init__(self, inputs: Path) -> None:
+        super().__init__(inputs)
+        self.table = write_with_images(inputs / "table.parquet", made_specimens(48, 36, _RETRIEVAL))
+
+    def call(self, output: Path) -> list[str]:
+        run = {"batch-size": 8, "max-steps": STEPS, "projection-dim": 8, "modalities": "image,dna", "image-size": 16}
+        run |= {"image-model": "new:tiny", "dna-model": "new:tiny", "threads": 0, "max-test-samples": 4}
+        return ["align", "--data", str(self.table), "--output", str(output), *_options(**_RUN, **run)]
+
+
+def _options(**values: Any) -> list[str]:
+    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+
+
+def without_pictures() -> None:
+    """Draw nothing in this process: pictures take longer than all else, and are written like other files."""
+    retrieval_run.accuracy_by_rank = retrieval_run.retrieved_keys = run.loss_curve = lambda *_, **__: Figure((1, 1))
+    Figure.savefig = lambda figure, path, **_: Path(path).write_bytes(b"a picture")  # type: ignore[method-assign]

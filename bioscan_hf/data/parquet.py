@@ -1,0 +1,73 @@
+"""Parquet files of unknown origin, read in memory that is in proportion to their size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bioscan_hf.data.messages import shown
+from bioscan_hf.data.raw_records import LARGEST_RATIO
+
+_BUFFER_SIZE = 1 << 20
+# Reading so few rows at once costs 2 microseconds a row.
+_MOST_ROWS = 100
+_MOST_BYTES = 1 << 26
+
+
+def read_some(path: Path, size: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Read some columns, about `size` rows at a time.
+
+    A value that is written once may stand for any number of rows, so a few kilobytes can hold what fills any memory.
+    What is read at once takes at most a quarter of what the file may inflate to, `LARGEST_RATIO` times its size, as far
+    as the file tells the truth about the sizes of its parts.
+
+    Args:
+        path: The file.
+        size: Rows at a time; fewer if they are large.
+        columns: Names of columns.
+
+    Raises:
+        ValueError: If the values are inflated beyond all measure, or there are two columns of a name.
+    """
+    left = LARGEST_RATIO * max(path.stat().st_size, 1 << 20)
+    # Without a buffer, all of a column in a group of rows, which may be all rows, is read at once.
+    with pq.ParquetFile(path, buffer_size=_BUFFER_SIZE) as file:
+        _check_names(file.schema_arrow.names, columns, path)
+        largest = _largest_part(file.metadata, columns)
+        if largest > left:
+            raise _bomb(path)
+        waiting: list[pa.RecordBatch] = []
+        rows = bytes_waiting = 0
+        for batch in file.iter_batches(max(1, min(size, _MOST_ROWS, left // (4 * largest))), columns=columns):
+            left -= batch.nbytes
+            if left < 0:
+                raise _bomb(path)
+            waiting.append(batch)
+            rows, bytes_waiting = rows + len(batch), bytes_waiting + batch.nbytes
+            if rows >= size or bytes_waiting >= _MOST_BYTES:
+                yield pa.Table.from_batches(waiting)
+                waiting, rows, bytes_waiting = [], 0, 0
+        if waiting:
+            yield pa.Table.from_batches(waiting)
+
+
+def _check_names(names: Sequence[str], columns: Sequence[str], path: Path) -> None:
+    for name in columns:
+        if names.count(name) > 1:
+            raise ValueError(f"'{path}' has the column '{shown(name)}' {names.count(name)} times; rename the others.")
+
+
+def _largest_part(metadata: pq.FileMetaData, columns: Sequence[str]) -> int:
+    """Bytes of a column in a group of rows, not compressed: no value is longer."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    wanted = {name.split(".")[0] for name in columns}  # nested columns are `name.field`
+    parts = (group.column(i) for group in groups for i in range(metadata.num_columns))
+    sizes = (part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] in wanted)
+    return max([1, *sizes])
+
+
+def _bomb(path: Path) -> ValueError:
+    return ValueError(f"'{path}' inflates to more than {LARGEST_RATIO} times its size; refused.")
