@@ -114,7 +114,8 @@ def run(way: str, batch: int, width: int, repeats: int, seconds: float, folder: 
         way: One of `WAYS`.
         batch: Specimens.
         width: Dimensions of their embeddings.
-        repeats: How often the time is taken at least; the first pass, of which the memory counts, goes before.
+        repeats: How often the time is taken at least, 0 for never; the first pass, of which the memory counts, goes
+            before.
         seconds: For so long it is taken again and again.
         folder: Takes the gradient.
 
@@ -155,7 +156,7 @@ def run(way: str, batch: int, width: int, repeats: int, seconds: float, folder: 
         with measured() as cost:
             step()
         costs.append(dict(cost))
-    return result | {unit: min(cost[unit] for cost in costs) for unit in ("cpu", "wall")}
+    return result | {unit: min(cost[unit] for cost in costs) for unit in ("cpu", "wall") if costs}
 
 
 def _across(gradient: torch.Tensor, units: torch.Tensor) -> torch.Tensor:

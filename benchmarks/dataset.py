@@ -79,7 +79,10 @@ def compare(options: Options) -> Comparison:
 
             write_metadata(root / CSV, count)
         results = measure(root, options)
-        streams = streaming.measure(root / CSV, QUICK_READ if options.quick else READ, quick=options.quick)
+        if options.quick:
+            streams = streaming.measure_here(root / CSV, QUICK_READ)
+        else:
+            streams = streaming.measure(root / CSV, READ)
     size, split = f"{count:,} rows", f"`{SPLIT}`, {results['ours, first'][0]['rows']:,} rows"
     plain = [result for what, runs in results.items() if "reduced" not in what for result in runs]
     reduced = [result for what, runs in results.items() if "reduced" in what for result in runs]
@@ -156,10 +159,10 @@ def reading_rows(results: dict[str, list[Result]], size: str) -> list[Row]:
     return rows
 
 
-def streaming_rows(result: Result) -> list[Row]:
+def streaming_rows(streams: dict[str, Result]) -> list[Row]:
     """Streams from a Hub on this machine."""
     rows = []
-    for what, stream in result["streams"].items():
+    for what, stream in streams.items():
         way, size, sent = f"{OURS}, streaming", f"{stream['rows']:,} rows", stream["bytes"]
         bar = Bar(2, "ours", least=False)
         rows.append(Row(f"{what}, to the first row", size, "s", way, stream["first"]["wall"], bar=bar))

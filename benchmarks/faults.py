@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -49,45 +49,51 @@ Results = dict[str, Any]
 
 
 @contextmanager
-def opened(command: str, folder: Path) -> Iterator[tuple[Scenario, Server]]:
-    """The scenario of a command, and a server that starts its programs."""
-    module, name = COMMANDS[command].split(":")
-    (folder / "inputs").mkdir(parents=True)
-    scenario: Scenario = getattr(importlib.import_module(module), name)(folder / "inputs")
-    caches = {"HF_HOME": str(folder / "huggingface"), "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
-    server = Server({**caches, **scenario.environment})
-    try:
-        yield scenario, server
-    finally:
-        server.close()
-        scenario.close()
+def opened(commands: Sequence[str], folder: Path) -> Iterator[tuple[dict[str, Scenario], Server]]:
+    """The scenarios of commands, and a server that starts their programs."""
+    with ExitStack() as stack:
+        scenarios: dict[str, Scenario] = {}
+        environment = {"HF_HOME": str(folder / "huggingface"), "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+        for command in commands:
+            inputs = folder / "inputs" / command.replace(" ", "-")
+            inputs.mkdir(parents=True)
+            module, name = COMMANDS[command].split(":")
+            scenario = scenarios[command] = getattr(importlib.import_module(module), name)(inputs)
+            stack.callback(scenario.close)
+            environment |= scenario.environment
+        server = Server(environment)
+        stack.callback(server.close)
+        yield scenarios, server
 
 
-def run(command: str, faults: Sequence[str], trials: int, seed: int, folder: Path) -> Iterator[tuple[str, Results]]:
+def run(
+    scenario: Scenario, server: Server, faults: Sequence[str], trials: int, seed: int, folder: Path
+) -> Iterator[tuple[str, Results]]:
     """Run the trials of a command, and yield each fault with what came of it."""
-    folder = folder / command.replace(" ", "-")
-    with opened(command, folder) as (scenario, server):
-        possible = {**FAULTS, **scenario.faults}
-        reference = undisturbed(scenario, server, folder / "trial")
-        for fault in faults:
-            if fault not in possible or fault in scenario.dashes:
-                yield fault, {"dash": scenario.dashes.get(fault, "it has nothing to do with the command")}
-                continue
-            outcomes: Counter[str] = Counter()
-            wrong: list[Results] = []
-            start, cpu = time.perf_counter(), time.process_time() + server.cpu
-            for number in range(seed, seed + trials):
-                trial = Trial(scenario, server, folder / "trial", f"{command} {fault} {number}", reference)
-                try:
-                    kind, note = judge(trial, possible[fault])
-                finally:
-                    trial.clear()
-                outcomes[kind] += 1
-                if kind in WRONG:
-                    wrong.append({"seed": number, "kind": kind, "note": note})
-                    say(f"{command}, {fault}, seed {number}: {kind}: {note}")
-            seconds = {"wall": round(time.perf_counter() - start, 1), "cpu": round(time.process_time() + server.cpu - cpu, 1)}
-            yield fault, {"trials": trials, "seed": seed, "seconds": seconds, "outcomes": dict(outcomes), "wrong": wrong}
+    possible = {**FAULTS, **scenario.faults}
+    reference = undisturbed(scenario, server, folder)
+    for fault in faults:
+        if fault not in possible or fault in scenario.dashes:
+            yield fault, {"dash": scenario.dashes.get(fault, "it has nothing to do with the command")}
+            continue
+        outcomes: Counter[str] = Counter()
+        wrong: list[Results] = []
+        start, cpu = time.perf_counter(), time.process_time() + server.cpu
+        for number in range(seed, seed + trials):
+            trial = Trial(scenario, server, folder, f"{scenario.name} {fault} {number}", reference)
+            try:
+                kind, note = judge(trial, possible[fault])
+            finally:
+                trial.clear()
+            outcomes[kind] += 1
+            if kind in WRONG:
+                wrong.append({"seed": number, "kind": kind, "note": note})
+                say(f"{scenario.name}, {fault}, seed {number}: {kind}: {note}")
+        seconds = {
+            "wall": round(time.perf_counter() - start, 1),
+            "cpu": round(time.process_time() + server.cpu - cpu, 1),
+        }
+        yield fault, {"trials": trials, "seed": seed, "seconds": seconds, "outcomes": dict(outcomes), "wrong": wrong}
 
 
 def say(text: str) -> None:
@@ -120,9 +126,13 @@ def main() -> None:
     options = parser.parse_args()
     trials = 2 if options.quick else options.trials
     failed = 0
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        for command in options.command or COMMANDS:
-            for fault, result in run(command, options.fault or list(TITLES), trials, options.seed, Path(folder)):
+    with (
+        tempfile.TemporaryDirectory(prefix="faults-") as folder,
+        opened(options.command or list(COMMANDS), Path(folder)) as (scenarios, server),
+    ):
+        for command, scenario in scenarios.items():
+            place = Path(folder) / "trial"
+            for fault, result in run(scenario, server, options.fault or list(TITLES), trials, options.seed, place):
                 content = merge(options.output / "faults.json", command, fault, result)
                 (options.output / "faults.md").write_text(page(content), encoding="utf-8")
                 say(f"{command}, {fault}: {result.get('outcomes', result.get('dash'))} {result.get('seconds', '')}")
@@ -132,16 +142,76 @@ def main() -> None:
 
 def page(content: Results) -> str:
     """The table of the results."""
-    lines = []
-    for command, pairs in content["pairs"].items():
-        lines.append(f"| {command} | {' | '.join(_cell(pairs.get(fault)) for fault in TITLES)} |")
-    return "\n".join(lines)
+    pairs = content["pairs"]
+    heads = ("command", *TITLES.values())
+    rows = [
+        (command, *(_cell(pairs[command].get(fault)) for fault in TITLES)) for command in COMMANDS if command in pairs
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in (heads, ("---",) * len(heads), *rows)]
+    ran = [
+        (command, fault, result)
+        for command, own in pairs.items()
+        for fault, result in own.items()
+        if "dash" not in result
+    ]
+    outcomes: Counter[str] = sum((Counter(result["outcomes"]) for *_, result in ran), Counter())
+    cpu = sum(result["seconds"]["cpu"] for *_, result in ran)
+    dashes = [
+        f"- {command}, {TITLES[fault]}: {result['dash']}."
+        for command, own in pairs.items()
+        for fault, result in own.items()
+        if "dash" in result
+    ]
+    wrong = [
+        f"- `--command '{command}' --fault {fault} --seed {one['seed']} --trials 1`: {one['kind']}: {one['note']}"
+        for command, fault, result in ran
+        for one in result["wrong"]
+    ]
+    text = _PAGE.format(
+        table="\n".join(lines),
+        trials=outcomes.total(),
+        minutes=cpu / 60,
+        counts="\n".join(f"| {kind} | {outcomes[kind]:,} |" for kind in (*RIGHT, *WRONG)),
+        versions=", ".join(f"{name} {number}" for name, number in content["versions"].items()),
+        **{name: content[name] for name in ("machine", "disk")},
+    )
+    text += "\nWithout meaning:\n\n" + "\n".join(dashes) + "\n" if dashes else ""
+    return text + ("\nWrong:\n\n" + "\n".join(wrong) + "\n" if wrong else "")
 
 
 def _cell(result: Results | None) -> str:
+    """Wrong trials of all; `-` where the pair has no meaning."""
     if result is None:
         return ""
-    return "-" if "dash" in result else str(result["outcomes"])
+    return "-" if "dash" in result else f"{len(result['wrong'])} of {result['trials']}"
+
+
+_PAGE = """# Faults
+
+    python benchmarks/faults.py
+
+Wrong trials of all trials, each a fault at random in a small run, and the same command again:
+
+{table}
+
+{trials:,} trials in {minutes:.0f} minutes of CPU time, on {machine}. A full disk is {disk}. {versions}.
+
+| what came of a trial | trials |
+| --- | ---: |
+{counts}
+
+The first four are right: the run had finished, or the fault changed nothing; an error said what to do, and nothing was
+left that loads; an earlier state was there, such as an older library or a checkpoint; or nothing had appeared yet. Each
+trial ends with the same command again (`--resume` where that is the way), whose result must be that of an undisturbed
+run, with no file too many. The others are wrong: records were lost or doubled, what was left loaded and was not right,
+the second run failed or left something over, an error was a traceback, or a run hung.
+
+- kill -9: of the whole process group, half of the trials at a random moment, half between two changes of files.
+- disk full: from the start, or it fills up in the middle; then there is space again.
+- corrupt file: a bit, the end or all of an input, or of a file that a killed run had left. The error must name it.
+- clock change: by up to a year, in the middle or before the second run; files then have dates of the past or future.
+- two processes: at random distance, or one stands still between two changes of files while the other runs.
+"""
 
 
 if __name__ == "__main__":

@@ -152,7 +152,9 @@ class Trial:
         stack: What is undone at the end of the trial.
     """
 
-    def __init__(self, scenario: Scenario, server: Server, folder: Path, seed: str, reference: Reference | None) -> None:
+    def __init__(
+        self, scenario: Scenario, server: Server, folder: Path, seed: str, reference: Reference | None
+    ) -> None:
         self.scenario, self._server, self.folder, self._reference = scenario, server, folder, reference
         self.random, self.output = random.Random(seed), folder / "out"
         self.damaged: Path | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from faults_harness import Content, Refused, Scenario
@@ -19,7 +20,9 @@ class LibraryBuild(Scenario):
     """Some made specimens; every second trial begins with a library of fewer of them."""
 
     name = "library build"
-    dashes = {"hub": "it asks the Hub for a model or specimens only, before it writes anything; push has the reads"}
+    dashes: Mapping[str, str] = {
+        "hub": "it reads models and specimens from the Hub before it writes; `push` has the errors of reading"
+    }
 
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
@@ -30,14 +33,17 @@ class LibraryBuild(Scenario):
         self._trials = 0
 
     def begin(self, output: Path) -> None:
+        """Put the older library there, in every second trial."""
         self._trials += 1
         if self._trials % 2 and not output.exists():
             shutil.copytree(self.old, output)
 
     def words(self, output: Path, *, again: bool = False) -> list[str]:
+        """The same the second time."""
         return ["library", "build", str(self.table), "--output", str(output)]
 
     def read(self, output: Path) -> Content | None:
+        """All that identification uses."""
         if not output.exists():
             return None
         try:
@@ -59,6 +65,7 @@ class LibraryBuild(Scenario):
         return Content(tuple(columns["processid"].to_pylist()), {name: hash(value) for name, value in values.items()})
 
     def earlier(self, output: Path) -> list[Content]:
+        """The older library."""
         old = self.read(self.old)
         assert old is not None
         return [old]

@@ -52,7 +52,11 @@ class Program:
             os.killpg(self.pid, signal.SIGKILL)
 
     def wait(self) -> int | None:
-        """Wait for its end; returns the exit code (negative if a signal ended it), or None if it hung and was killed."""
+        """Wait for its end.
+
+        Returns:
+            The exit code, negative if a signal ended it, or None if it hung and was killed.
+        """
         code = self.pause(LIMIT)
         self.kill()  # what it started, or itself
         if code is None:
@@ -97,9 +101,9 @@ class Server:
             words: What follows `bioscan`, or `module:function` and its arguments, all texts.
             log: Takes stdout and stderr.
             below: Changes of files in this folder are counted.
-            strikes: `kill_at` and `stop_at`: number of the change before which it is killed or stops. `clock`: number of a change and
-                seconds by which the clock jumps there. `limit`: bytes that a file may have at most. `patches`:
-                `module:function` that are called first. `env`: environment variables. `cwd`: a folder.
+            strikes: `kill_at` and `stop_at`: number of the change before which it is killed or stops. `clock`: number
+                of a change, and seconds by which the clock jumps there. `limit`: bytes that a file may have at most.
+                `patches`: `module:function` that are called first. `env`: environment variables. `cwd`: a folder.
         """
         counter = log.with_suffix(".changes")
         counter.unlink(missing_ok=True)
@@ -132,6 +136,7 @@ def _serve(modules: Sequence[str]) -> None:
     os.dup2(2, 1)
     for name in modules:
         importlib.import_module(name)
+    importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("bert")  # kept
     gc.freeze()  # forks share what they need not look through
     for line in sys.stdin:
         asked = json.loads(line)

@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset, Features, Image, Value
 from faults_harness import Content, Scenario
 from matplotlib.figure import Figure
 from PIL import Image as Pillow
+from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
 
+from bioscan_hf import BarcodeBertConfig, BarcodeBertModel, build_tokenizer
 from bioscan_hf.data.files import digest
 from bioscan_hf.evaluation.benchmarks import retrieval_run
 from bioscan_hf.evaluation.results import read_results
-from bioscan_hf.training import checkpoints, run
+from bioscan_hf.hub.push import save_model
+from bioscan_hf.training import checkpoints, provenance, run
 
-STEPS = 5
 TAXA = (("Afam", "Aus", "Aus bus"), ("Afam", "Aus", "Aus cus"), ("Bfam", "Dus", "Dus eus"))
 COLUMNS = ("processid", "dna_barcode", "class", "order", "family", "genus", "species", "split")
-_RUN = {"save-steps": 1, "logging-steps": 1, "eval-strategy": "no"}
+_LAYER = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 _SPLITS = ("pretrain", "train", "train", "val", "test")
 _RETRIEVAL = ("pretrain", "train", "train", "val", "test", "key_unseen", "val_unseen", "test_unseen")
 # They tell the time that a run took.
@@ -42,9 +45,7 @@ def made_specimens(count: int, letters: int, splits: Sequence[str] = _SPLITS) ->
         barcode = _changed(species[number % len(TAXA)], 3, draw)
         taxa = zip(COLUMNS[2:7], ("Insecta", "Aptera", *TAXA[number % len(TAXA)]), strict=True)
         split = splits[number // len(TAXA) % len(splits)]
-        rows.append(
-            {"processid": f"P{number:03d}", "dna_barcode": "".join(barcode), **dict(taxa), "split": split}
-        )
+        rows.append({"processid": f"P{number:03d}", "dna_barcode": "".join(barcode), **dict(taxa), "split": split})
     return rows
 
 
@@ -80,7 +81,8 @@ def write_with_images(path: Path, rows: Sequence[dict[str, str]]) -> Path:
 class _Training(Scenario):
     """A run: its checkpoints are states that it may leave, and `--resume` goes on."""
 
-    patches = ("faults_training:without_pictures",)
+    patches = ("faults_training:quicker",)
+    steps: int
 
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
@@ -92,11 +94,13 @@ class _Training(Scenario):
 
     def words(self, output: Path, *, again: bool = False) -> list[str]:
         # The first run, which no fault disturbs, keeps all: they are what a later one may leave.
-        kept = 2 if self._checkpoints else STEPS
-        return [*self.call(output), "--save-total-limit", str(kept), *(["--resume"] if again else [])]
+        kept = 2 if self._checkpoints else self.steps
+        run = {"max-steps": self.steps, "save-steps": 1, "logging-steps": 1, "eval-strategy": "no"}
+        run |= {"save-total-limit": kept}
+        return [*self.call(output), *_options(**run), *(["--resume"] if again else [])]
 
     def read(self, output: Path) -> Content | None:
-        if (output / checkpoints.MODEL).exists():
+        if (output / "config.json").exists():
             return self.model(output)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a broken one is passed over
@@ -108,7 +112,9 @@ class _Training(Scenario):
         history = json.loads((output / "history.json").read_text(encoding="utf-8"))
         kept = [{name: value for name, value in record.items() if name not in _TIMES} for record in history]
         values = {name: digest(output / name) for name in (checkpoints.MODEL, "config.json", "tokenizer.json")}
-        values["results"] = repr([(r.benchmark, r.model, r.metric, r.value) for r in read_results(output / run.RESULTS)])
+        values["results"] = repr(
+            [(r.benchmark, r.model, r.metric, r.value) for r in read_results(output / run.RESULTS)]
+        )
         return Content(tuple(f"step {record['step']}" for record in history), {**values, "history": repr(kept)})
 
     def earlier(self, output: Path) -> list[Content]:
@@ -118,7 +124,7 @@ class _Training(Scenario):
 
     def left(self, folder: Path) -> list[Path]:
         # A finished model has no checksums, as none on the Hub has.
-        finished = (folder / "out" / checkpoints.MODEL).exists()
+        finished = (folder / "out" / "config.json").exists()
         return [] if finished else super().left(folder)
 
 
@@ -131,37 +137,48 @@ class Pretrain(_Training):
     """Five steps of a BarcodeBERT of one layer."""
 
     name = "pretrain"
+    steps = 5
 
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
         self.table = write_table(inputs / "table.csv", made_specimens(60, 36))
 
     def call(self, output: Path) -> list[str]:
-        sizes = {"kmer-size": 3, "hidden-size": 16, "num-hidden-layers": 1, "num-attention-heads": 2}
-        sizes |= {"intermediate-size": 32, "decoder-num-hidden-layers": 1, "max-steps": STEPS, "batch-size": 8}
-        return ["pretrain", "--data", str(self.table), "--output", str(output), *_options(**_RUN, **sizes)]
+        """Options of a small model."""
+        sizes = {name.replace("_", "-"): value for name, value in _LAYER.items()}
+        sizes |= {"kmer-size": 3, "decoder-num-hidden-layers": 1, "batch-size": 8}
+        return ["pretrain", "--data", str(self.table), "--output", str(output), *_options(**sizes)]
 
 
 class Align(_Training):
-    """Four steps of towers of one layer."""
+    """Three steps of towers of one layer."""
 
     name = "align"
+    steps = 3
 
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
         self.table = write_with_images(inputs / "table.parquet", made_specimens(48, 36, _RETRIEVAL))
+        torch.manual_seed(0)
+        image = {"image_size": 16, "patch_size": 8}
+        ViTModel(ViTConfig(**_LAYER, **image)).save_pretrained(inputs / "image")
+        ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(inputs / "image")
+        dna = BarcodeBertConfig(kmer_size=3, max_nucleotides=36, max_position_embeddings=16, **_LAYER)
+        save_model(inputs / "dna", BarcodeBertModel(dna), build_tokenizer(3, max_nucleotides=36))
 
     def call(self, output: Path) -> list[str]:
-        run = {"batch-size": 8, "max-steps": STEPS, "projection-dim": 8, "modalities": "image,dna", "image-size": 16}
-        run |= {"image-model": "new:tiny", "dna-model": "new:tiny", "threads": 0, "max-test-samples": 4}
-        return ["align", "--data", str(self.table), "--output", str(output), *_options(**_RUN, **run)]
+        """Options of small towers."""
+        run = {"batch-size": 8, "projection-dim": 8, "modalities": "image,dna", "threads": 0, "max-test-samples": 4}
+        towers = {f"{name}-model": self.inputs / name for name in ("image", "dna")}
+        return ["align", "--data", str(self.table), "--output", str(output), *_options(**run, **towers)]
 
 
 def _options(**values: Any) -> list[str]:
     return [word for name, value in values.items() for word in (f"--{name}", str(value))]
 
 
-def without_pictures() -> None:
-    """Draw nothing in this process: pictures take longer than all else, and are written like other files."""
+def quicker() -> None:
+    """Draw nothing and do not ask git: this takes longer than all else. Pictures are written, like other files."""
     retrieval_run.accuracy_by_rank = retrieval_run.retrieved_keys = run.loss_curve = lambda *_, **__: Figure((1, 1))
     Figure.savefig = lambda figure, path, **_: Path(path).write_bytes(b"a picture")  # type: ignore[method-assign]
+    provenance.git_state = lambda folder: None

@@ -25,6 +25,7 @@ from bioscan_hf.data.release import PUBLISHED
 
 # Taxa and BINs of the whole release (repository bioscan-ml/BIOSCAN-5M, its table of categories).
 TAXA = {"class": 10, "order": 55, "family": 934, "subfamily": 1542, "genus": 7605}
+FEWEST = {"class": 10, "order": 55, "family": 60, "subfamily": 90, "genus": 180}
 BINS = 324_411
 # Share of the specimens without species that have a name at the rank: the rest of that table.
 LABELLED = {"phylum": 1.0, "class": 0.99914, "order": 0.99661, "family": 0.95338, "subfamily": 0.2137, "genus": 0.1611}
@@ -126,8 +127,7 @@ def _sizes(rows: int) -> dict[str, tuple[int, int, int]]:
 
 def _world(bin_of: Ints, bins: int, species: int, share: float, random: Random) -> _World:
     count = len(bin_of)
-    scaled = {rank: max(round(number * share), 60) for rank, number in TAXA.items()}
-    taxa = {**scaled, "class": TAXA["class"], "order": TAXA["order"]}
+    taxa = {rank: max(round(number * share), FEWEST[rank]) for rank, number in TAXA.items()}
     above = (1, *taxa.values())
     parents: dict[str, Ints] = {
         rank: long_tailed(number, wider, 0.5, random)

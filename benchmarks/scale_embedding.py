@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,13 @@ def need_specimens(barcodes: int, folder: Path) -> None:
     import torch
     from scale_data import made_specimens
 
-    from bioscan_hf import BarcodeBertConfig, BarcodeBertModel
+    from bioscan_hf import BarcodeBertConfig, BarcodeBertModel, build_tokenizer
     from bioscan_hf.hub.push import save_model
 
     if not (folder / "tiny").exists():
         torch.manual_seed(0)
-        save_model(folder / "tiny", BarcodeBertModel(BarcodeBertConfig(**_SIZES)))
+        config = BarcodeBertConfig(**_SIZES)
+        save_model(folder / "tiny", BarcodeBertModel(config), build_tokenizer(config.kmer_size))
     target, partial = folder / "embedded-specimens.arrow", folder / "embedded-specimens.partial"
     if target.exists():
         return
@@ -53,7 +56,7 @@ def need_specimens(barcodes: int, folder: Path) -> None:
     partial.rename(target)
 
 
-def embed(folder: Path, output: Path) -> Any:
+def embed(folder: Path, output: Path, report: Callable[[int, int], None] | None = None) -> Any:
     """As `bioscan embed --model FOLDER/tiny --batch-size 128`."""
     from datasets import Dataset
 
@@ -63,9 +66,8 @@ def embed(folder: Path, output: Path) -> Any:
 
     bulk_output.SHARD_BYTES = SHARD_BYTES
     encoder = load_encoder(str(folder / "tiny"), batch_size=128, device="cpu")
-    return embed_to_parquet(
-        encoder, Dataset.from_file(str(folder / "embedded-specimens.arrow")), output, chunk_size=_chunk(folder)
-    )
+    specimens = Dataset.from_file(str(folder / "embedded-specimens.arrow"))
+    return embed_to_parquet(encoder, specimens, output, chunk_size=_chunk(folder), report=report)
 
 
 def _chunk(folder: Path) -> int:
@@ -75,9 +77,8 @@ def _chunk(folder: Path) -> int:
 
 def run(size: int, folder: Path) -> dict[str, Any]:
     """Embed undisturbed, which is what is measured; then again, killed when half of the chunks are there."""
-    import bioscan_hf
-
-    assert bioscan_hf.load_encoder
+    for name in ("bioscan_hf.evaluation.bulk.run", "bioscan_hf.evaluation.encoders.loading"):
+        import_module(name)
     whole = folder / "embeddings"
     shutil.rmtree(whole, ignore_errors=True)
     with costs() as cost:
@@ -99,6 +100,7 @@ def run(size: int, folder: Path) -> dict[str, Any]:
 
 def _in_order(folder: Path, shards: list[Path]) -> bool:
     """Whether the process ids are those of the specimens, and those with equal barcodes have equal vectors."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
     from datasets import Dataset
@@ -108,37 +110,50 @@ def _in_order(folder: Path, shards: list[Path]) -> bool:
     written = pa.concat_tables(pq.read_table(shard) for shard in shards)
     given = Dataset.from_file(str(folder / "embedded-specimens.arrow")).with_format("arrow")[:]
     vectors = written["embedding"].combine_chunks().flatten().to_numpy().reshape(len(written), -1)
-    _, first, same = _unique(barcode_hashes(given["dna_barcode"]))
+    _, first, same = np.unique(barcode_hashes(given["dna_barcode"]), return_index=True, return_inverse=True)
     return bool(written["processid"].equals(given["processid"])) and bool((vectors[first][same] == vectors).all())
-
-
-def _unique(values: Any) -> Any:
-    import numpy as np
-
-    return np.unique(values, return_index=True, return_inverse=True)
 
 
 def _killed_and_resumed(folder: Path, barcodes: int, shards: list[Path]) -> dict[str, Any]:
     """Kill the same work when half of the chunks are there, and start it again."""
     output = folder / "embeddings-killed"
-    partial = output.with_name(f".{output.name}.partial")
-    for path in (output, partial):
+    for path in (output, parts_of(output)):
         shutil.rmtree(path, ignore_errors=True)
-    half = -(-barcodes // _chunk(folder)) // 2
-    with subprocess.Popen([sys.executable, __file__, str(folder), str(output)]) as process:
-        while process.poll() is None and len(list(partial.glob("*.npy"))) < half:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    there = len(list(partial.glob("*.npy")))
+    kill_at(folder, output, -(-barcodes // _chunk(folder)) // 2)
+    there = finished(output)
     resumed = embed(folder, output)
     same = [_digest(path) for path in sorted(output.glob("*.parquet"))] == [_digest(path) for path in shards]
     shutil.rmtree(output)
     return {
         "chunks there when killed": there,
         "barcodes computed after the kill": resumed.computed,
-        "barcodes computed twice at most": _chunk(folder),
-        "killed and resumed: the same bytes": process.returncode == -signal.SIGKILL and same,
+        "barcodes of a chunk, the most that is lost": _chunk(folder),
+        "killed and resumed: the same bytes": same,
     }
+
+
+def kill_at(folder: Path, output: Path, chunks: int) -> None:
+    """Embed in another process, and kill it when so many chunks are there.
+
+    Raises:
+        RuntimeError: If it ends before.
+    """
+    with subprocess.Popen([sys.executable, __file__, str(folder), str(output)]) as process:
+        while process.poll() is None and finished(output) < chunks:
+            time.sleep(0.01)
+        process.kill()
+    if process.returncode != -signal.SIGKILL:
+        raise RuntimeError(f"The embedding ended with {process.returncode} before it was killed.")
+
+
+def parts_of(output: Path) -> Path:
+    """Where an unfinished output lies."""
+    return output.with_name(f".{output.name}.partial")
+
+
+def finished(output: Path) -> int:
+    """How many chunks of an unfinished output are there."""
+    return len(list(parts_of(output).glob("*.npy")))
 
 
 def _digest(path: Path) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _CHANGED = {"seen": 0.01, "relative": 0.003}  # share of the letters
 
 
 def need_specimens(keys: int, folder: Path) -> None:
-    """Specimens with about so many distinct barcodes, those to calibrate on, and all others, as Arrow files, made once."""
+    """Arrow files of specimens with about so many barcodes, of those to calibrate on, and of others, made once."""
     import pyarrow as pa
     import pyarrow.compute as pc
     from scale_data import made_specimens
@@ -76,10 +77,9 @@ def _build(folder: Path) -> Any:
 
 def build(size: int, folder: Path) -> dict[str, Any]:
     """From specimens on the disk to a library on the disk."""
-    import bioscan_hf
     from bioscan_hf.identification.library_files import read_manifest
 
-    assert bioscan_hf.Library
+    import_module("bioscan_hf.identification.library_building")
     shutil.rmtree(folder / "library", ignore_errors=True)
     with costs() as cost:
         library = _build(folder)
@@ -106,9 +106,9 @@ def need_library(keys: int, folder: Path) -> None:
 
 def load(size: int, folder: Path) -> dict[str, Any]:
     """Until the first query can be named."""
-    from bioscan_hf import Identifier
+    from bioscan_hf.identification.identify import Identifier
 
-    assert Identifier
+    import_module("bioscan_hf.identification.library_loading")
     with costs() as cost:
         identifier = Identifier.from_pretrained(folder / "library")
     mapped = ("keys.safetensors", "cells.faiss")

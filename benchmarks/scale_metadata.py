@@ -228,10 +228,10 @@ def _part(name: str, title: str, make: Any, run: Any, **more: Any) -> Part:
 
 PARTS = (
     _part("loading_first", "load_dataset from the CSV, first time", need_csv, load_first),
-    _part("loading_again", "load_dataset, again", need_cache, load_again, flat=True),
+    _part("loading_again", "load_dataset, again", need_cache, load_again),
     _part("reduction", "load_dataset, one specimen per barcode", need_cache, reduce),
     _part("metadata_conversion", "data convert --metadata-only", need_csv, convert_metadata),
-    _part("loading_plainly", "plain datasets.load_dataset", need_converted, load_plainly, flat=True),
+    _part("loading_plainly", "plain datasets.load_dataset", need_converted, load_plainly),
     _part("statistics", "data stats", need_cache, count),
     _part("selection", "select_split, ten selections", need_cache, select),
     _part("labels", "label encoding, eight columns", need_cache, label),

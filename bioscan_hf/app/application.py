@@ -15,6 +15,10 @@ from bioscan_hf.app.style import CSS, theme
 
 _DAY = 86_400
 MAX_FILE_SIZE = "50mb"
+# Of all files that are dropped at once, and of everything else that is sent.
+_MAX_REQUEST = 200 << 20
+# Who comes later is told to try again. An answer, of up to a thousand queries, is kept for each of so many visitors.
+_WAITING, _VISITORS = 50, 500
 
 
 def build_app(served: Served) -> gr.Blocks:
@@ -39,7 +43,7 @@ def build_app(served: Served) -> gr.Blocks:
 
         given = [explored.barcode, identify.error]
         explored.button.click(hand_over, given, [tabs, *identify.boxes], api_visibility="private")
-    return app
+    return app.queue(max_size=_WAITING)
 
 
 def launch(app: gr.Blocks, **settings: Any) -> tuple[Any, str, str | None]:
@@ -57,7 +61,10 @@ def launch(app: gr.Blocks, **settings: Any) -> tuple[Any, str, str | None]:
         css=CSS,
         footer_links=["api"],
         max_file_size=MAX_FILE_SIZE,
-        show_error=True,
+        # Errors that are meant for the page are shown in any case; others may name folders of this computer.
+        show_error=False,
+        state_session_capacity=_VISITORS,
+        app_kwargs={"max_body_size": _MAX_REQUEST},
         ssr_mode=False,
         **settings,
     )

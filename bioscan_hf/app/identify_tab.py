@@ -146,7 +146,7 @@ class Identify:
     def _answer(
         self, text: str | None, file: str | None, photographs: Sequence[Photograph], error: float | None
     ) -> Answered:
-        if error is None or not 0 < error < 100:
+        if not isinstance(error, int | float) or not 0 < error < 100:
             raise ValueError(f"The share of wrong names must be above 0 and below 100 %; got {error}.")
         queries = read_asked(text or "", file, photographs)
         if photographs and self.served.library.images is None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import Progress, ProgressColumn
+from rich.segment import Segment
 from rich.text import Text
 
 Level = Literal["quiet", "normal", "verbose"]
 
 Json = typer.Option("--json", help="Print one JSON document and nothing else; progress goes to stderr.")
 """The option of commands whose answers machines read."""
+
+# What terminals take for commands: names in files may hold it.
+_CONTROL = dict.fromkeys([*range(10), *range(11, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
+_IN_JSON = {code: f"\\u{code:04x}" for code in range(127, 160)}  # `json` writes the others so
 
 _level: Level = "normal"
 
@@ -30,6 +36,14 @@ def set_level(level: Level) -> None:
 def get_level() -> Level:
     """How much is told."""
     return _level
+
+
+class _Console(Console):
+    """A console that shows control characters of texts instead of obeying them."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else text.translate(_CONTROL), style, control)
 
 
 @dataclass(frozen=True)
@@ -51,15 +65,15 @@ class Screen:
     def open(cls, as_json: bool = False) -> Screen:
         """Make both; names in texts may hold brackets, which mean nothing here."""
         return cls(
-            Console(highlight=False, markup=False, quiet=as_json),
-            Console(highlight=False, markup=False, soft_wrap=True, stderr=as_json, quiet=_level == "quiet"),
+            _Console(highlight=False, markup=False, quiet=as_json),
+            _Console(highlight=False, markup=False, soft_wrap=True, stderr=as_json, quiet=_level == "quiet"),
             as_json,
         )
 
     def document(self, document: Any) -> None:
         """Print the answer as one line of JSON, if it was asked for so."""
         if self.as_json:
-            typer.echo(json.dumps(document, ensure_ascii=False, default=_as_text))
+            typer.echo(json.dumps(document, ensure_ascii=False, default=_as_text).translate(_IN_JSON))
 
 
 def bars(console: Console, *columns: ProgressColumn) -> Progress:
@@ -70,7 +84,7 @@ def bars(console: Console, *columns: ProgressColumn) -> Progress:
 
 def say(message: str, style: str) -> None:
     """Write a line to stderr: an error or a warning."""
-    Console(stderr=True, highlight=False).print(Text(message, style=style), soft_wrap=True)
+    _Console(stderr=True, highlight=False).print(Text(message, style=style), soft_wrap=True)
 
 
 def _as_text(value: Any) -> str:

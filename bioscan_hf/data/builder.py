@@ -235,7 +235,7 @@ def _pieces(files: Sequence[str], token: str | bool | None, *, every_row: bool) 
 
 def _tables(piece: Piece, columns: list[str], rows: int, token: str | bool | None) -> Iterator[pa.Table]:
     with _open(piece.file, token) as opened:
-        file = pq.ParquetFile(opened, pre_buffer=True)
+        file = pq.ParquetFile(opened, pre_buffer=True, page_checksum_verification=True)
         groups = None if piece.group is None else [piece.group]
         for batch in file.iter_batches(batch_size=rows, row_groups=groups, columns=columns):
             yield pa.Table.from_batches([batch]).select(columns)

@@ -14,13 +14,17 @@ from pathlib import Path
 from filelock import FileLock
 
 
+# What makes a folder a model: it goes first and comes last, so that no mixture of two models loads.
+_LAST = ("adapter_config.json", "config.json")
+
+
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
     """Write several results into a folder together.
 
     The block writes into a temporary folder on the same disk. When it ends, each item there takes the place of the item
     of the same name in `folder`; if the block fails or is interrupted, `folder` is as it was. Other items are never
-    touched.
+    touched. A process that is killed while items take their places leaves no folder that loads as a model.
 
     Args:
         folder: Where the results shall lie; it is made if need be.
@@ -42,7 +46,11 @@ def staged(folder: Path) -> Iterator[Path]:
             stage = Path(temporary.name) / "new"
             stage.mkdir()
             yield stage
-            for item in sorted(stage.iterdir()):
+            items = sorted(stage.iterdir(), key=lambda item: (item.name in _LAST, item.name))
+            for item in items:
+                if item.name in _LAST:
+                    (folder / item.name).unlink(missing_ok=True)
+            for item in items:
                 _replace(folder / item.name, item, aside=Path(temporary.name) / "old")
     finally:
         if created and not any(folder.iterdir()):

@@ -24,6 +24,7 @@ from bioscan_hf.data.tables import column_names, read_table
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 TABLE_NAMES = ("metadata.csv", "metadata.tsv", "metadata.parquet")
 FILE_NAME = "file_name"
+_SHOWN = 5
 _ENDINGS_OF_TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".xlsx", ".csv.gz", ".tsv.gz")
 
 
@@ -114,7 +115,9 @@ def find_table(folder: Path) -> Path | None:
     files = sorted(path.name for path in folder.iterdir() if path.is_file())
     found = [name for name in files if name in TABLE_NAMES or name.lower().endswith(_ENDINGS_OF_TABLES)]
     if len(found) > 1 or not set(found) <= set(TABLE_NAMES):
-        raise ValueError(f"'{folder}' must have one of the tables {', '.join(TABLE_NAMES)}, or none; found {shown(found)}.")
+        raise ValueError(
+            f"'{folder}' must have one of the tables {', '.join(TABLE_NAMES)}, or none; found {shown(found)}."
+        )
     return folder / found[0] if found else None
 
 
@@ -160,14 +163,16 @@ def _why_bad(folder: Path, found: list[str], name: str | None) -> str | None:
     if not found:
         return f"there is no image {None if name is None else shown(name)!r} in the folder."
     if len(found) > 1:
-        return f"it has the images {shown(found)}; write which one into a column '{FILE_NAME}'."
+        return f"it has the images {shown(found[:_SHOWN])}; write which one into a column '{FILE_NAME}'."
     reason = _why_unreadable(folder / found[0])
     return reason and f"'{shown(found[0])}': {reason}"
 
 
 def _with_processids(batch: RawRecords, processids: list[str], reasons: Mapping[int, str]) -> RawRecords:
     bad = [
-        BadRecord(p, name or None, reasons[p]) for p, name in zip(batch.places, processids, strict=True) if p in reasons
+        BadRecord(p, shown(name) or None, reasons[p])
+        for p, name in zip(batch.places, processids, strict=True)
+        if p in reasons
     ]
     table = batch.table.select([name for name in batch.table.column_names if name not in ("processid", FILE_NAME)])
     table = table.append_column("processid", pa.array(processids, pa.string()).cast(pa.binary()))

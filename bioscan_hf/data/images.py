@@ -167,7 +167,9 @@ class ImageBatches:
         problems: list[str] = []
         for i, (content, path) in enumerate(_files(item.table)):
             try:
-                scaled = scale(decode_image(image_content({"bytes": content, "path": path}), memory), self._shorter_side)
+                scaled = scale(
+                    decode_image(image_content({"bytes": content, "path": path}), memory), self._shorter_side
+                )
             except (OSError, ValueError) as error:
                 problems.append(f"{item.name(i)}: {error}.")
                 if self._on_error == "raise":

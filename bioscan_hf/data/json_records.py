@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from bioscan_hf.data.messages import shown
+
 CHUNK_CHARACTERS = 1 << 20
 LONGEST_RECORD = 1 << 24
 _BETWEEN = re.compile(r"[\s,]*")
@@ -23,7 +25,7 @@ def json_records(file: TextIO, name: str) -> Iterator[dict[str, Any]]:
         The objects, in their order.
 
     Raises:
-        ValueError: If the text is something else, or breaks off.
+        ValueError: If the text is something else, breaks off, is nested too deeply, or has a number of absurd length.
     """
     decoder = json.JSONDecoder()
     buffer = file.read(CHUNK_CHARACTERS)
@@ -43,7 +45,11 @@ def json_records(file: TextIO, name: str) -> Iterator[dict[str, Any]]:
                 raise ValueError(f"{name}, record {number + 1}: broken off or not JSON ({error.msg}).") from error
             buffer, at = buffer[at:] + more, 0
             continue
+        except RecursionError as error:
+            raise ValueError(f"{name}, record {number + 1}: lists or objects nested too deeply.") from error
+        except ValueError as error:
+            raise ValueError(f"{name}, record {number + 1}: {shown(error)}") from error
         if not isinstance(record, dict):
-            raise ValueError(f"{name}, record {number + 1}: expected an object; got {str(record)[:40]!r}.")
+            raise ValueError(f"{name}, record {number + 1}: expected an object; got '{shown(record, 40)}'.")
         yield record
         number, at = number + 1, end

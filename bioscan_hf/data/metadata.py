@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import struct
+import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,7 @@ import pyarrow.csv
 
 from bioscan_hf.data.features import COLUMN_NAMES
 from bioscan_hf.data.json_records import json_records
+from bioscan_hf.data.messages import reason_of, shown
 from bioscan_hf.data.records import BadRecord, RecordChecker
 from bioscan_hf.data.release import METADATA_ARCHIVE, METADATA_MEMBERS
 
@@ -24,8 +28,12 @@ OnError = Literal["raise", "skip"]
 
 ROWS_PER_TABLE = 20_000
 BLOCK_BYTES = 16 << 20  # about as many rows of the released CSV
+LONGEST_HEADER = 1 << 16
 # Deflate cannot pack text tighter than about 1:1000; real metadata reach 1:15.
 LARGEST_RATIO = 200
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_BYTES_PER_TABLE = 1 << 26
+_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -148,13 +156,23 @@ def read_metadata(
             raise ValueError(f"{source} holds no records.")
 
 
+_DAMAGED = (
+    *(pa.ArrowException, UnicodeDecodeError, EOFError, OSError, zlib.error, zipfile.BadZipFile),
+    # What zipfile raises besides, on methods and passwords that it does not know and on nonsense.
+    *(NotImplementedError, RuntimeError, OverflowError, struct.error),
+)
+
+
 @contextmanager
 def _named_in_errors(source: MetadataSource) -> Iterator[None]:
     """Errors of the readers say what is wrong, but not in which file."""
     try:
         yield
-    except (pa.ArrowException, zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{source} cannot be read: {str(error).splitlines()[0]}") from error
+    except _DAMAGED as error:
+        # A number that is not EINVAL (a place before the file) is that of an error of the disk.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        raise ValueError(f"{source} cannot be read: {reason_of(error)}") from error
 
 
 @contextmanager
@@ -162,7 +180,7 @@ def open_metadata(source: MetadataSource) -> Iterator[BinaryIO]:
     """Open the file, or the member of the archive.
 
     Raises:
-        ValueError: If the member would inflate beyond all measure.
+        ValueError: If the member would inflate beyond all measure, or is compressed by another method than deflate.
     """
     if source.member is None:
         with source.path.open("rb") as file:
@@ -170,6 +188,8 @@ def open_metadata(source: MetadataSource) -> Iterator[BinaryIO]:
         return
     with zipfile.ZipFile(source.path) as archive:
         info = archive.getinfo(source.member)
+        if info.compress_type not in _METHODS:
+            raise ValueError(f"{source} is compressed by method {info.compress_type}; expected stored or deflated.")
         if info.file_size > LARGEST_RATIO * max(info.compress_size, 1 << 20):
             raise ValueError(
                 f"{source} would inflate from {info.compress_size:,} to {info.file_size:,} bytes; refused."
@@ -187,12 +207,15 @@ def _csv_tables(source: MetadataSource, *, numbered: bool) -> RawTables:
 
     def note(line: pa.csv.InvalidRow) -> str:
         reason = f"expected {line.expected_columns} fields; got {line.actual_columns}."
-        malformed.append(BadRecord((line.number or 2) - 2, line.text.split(",")[0], reason))
+        malformed.append(BadRecord((line.number or 2) - 2, line.text[:_SHOWN].split(",")[0], reason))
         return "skip"
 
     # As bytes: text that is not UTF-8 is then found in its record, not somewhere in a block.
     types = dict.fromkeys(COLUMN_NAMES, pa.binary())
-    with open_metadata(source) as file:
+    with open_metadata(source) as file, _unheard(note):
+        if len(file.readline(LONGEST_HEADER)) == LONGEST_HEADER:
+            raise ValueError(f"{source} has no line of column names in its first {LONGEST_HEADER:,} bytes.")
+        file.seek(0)
         reader = pa.csv.open_csv(
             pa.PythonFile(file, "r"),
             read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=not numbered),
@@ -201,7 +224,7 @@ def _csv_tables(source: MetadataSource, *, numbered: bool) -> RawTables:
         )
         missing = [name for name in COLUMN_NAMES if name not in reader.schema.names]
         if missing:
-            raise ValueError(f"{source} lacks the columns {missing}; found {reader.schema.names}.")
+            raise ValueError(f"{source} lacks the columns {missing}; found {shown(reader.schema.names)}.")
         next_row = 0
         for batch in reader:
             if malformed and not numbered:
@@ -221,22 +244,43 @@ def _csv_tables(source: MetadataSource, *, numbered: bool) -> RawTables:
         yield empty, np.arange(0), malformed
 
 
+@contextmanager
+def _unheard(note: Callable[[pa.csv.InvalidRow], str]) -> Iterator[None]:
+    """Let nothing be printed where Arrow cannot call `note`, for the line is not UTF-8; it refuses the file then."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.object is not note:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        if sys.unraisablehook is hook:
+            sys.unraisablehook = before
+
+
 def _json_tables(source: MetadataSource, *, numbered: bool) -> RawTables:
     """Read records as text; they have numbers anyway."""
     with open_metadata(source) as file:
-        records = json_records(io.TextIOWrapper(file, encoding="utf-8"), str(source))
+        records = json_records(io.TextIOWrapper(file, encoding="utf-8-sig"), str(source))
         row, exhausted = 0, False
         while not exhausted:
             chunk: list[list[bytes | None]] = []
             malformed: list[BadRecord] = []
+            size = 0
             for record in records:
-                missing = [name for name in COLUMN_NAMES if name not in record]
-                if missing:
-                    reason = f"lacks {missing}."
-                    malformed.append(BadRecord(row + len(chunk) + len(malformed), record.get("processid"), reason))
+                try:
+                    fields = _fields(record)
+                except ValueError as error:
+                    processid = record.get("processid")
+                    name = None if processid is None else shown(processid, _SHOWN)
+                    malformed.append(BadRecord(row + len(chunk) + len(malformed), name, str(error)))
                 else:
-                    chunk.append([_text(record[name]) for name in COLUMN_NAMES])
-                if len(chunk) == ROWS_PER_TABLE:
+                    chunk.append(fields)
+                    size += sum(map(len, filter(None, fields)))
+                if len(chunk) + len(malformed) == ROWS_PER_TABLE or size > _BYTES_PER_TABLE:
                     break
             else:
                 exhausted = True
@@ -248,5 +292,24 @@ def _json_tables(source: MetadataSource, *, numbered: bool) -> RawTables:
             yield pa.table(arrays, names=list(COLUMN_NAMES)), rows, malformed
 
 
-def _text(value: object) -> bytes | None:
-    return None if value is None or value == "" else str(value).encode()
+def _fields(record: Mapping[str, object]) -> list[bytes | None]:
+    """Texts of the columns.
+
+    Raises:
+        ValueError: If one is missing, or no text.
+    """
+    if missing := [name for name in COLUMN_NAMES if name not in record]:
+        raise ValueError(f"lacks {missing}.")
+    return [_text(name, record[name]) for name in COLUMN_NAMES]
+
+
+def _text(name: str, value: object) -> bytes | None:
+    # pandas writes NaN for what is missing.
+    if value is None or value == "" or value != value:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{name!r} must be a text or a number; got '{shown(value, _SHOWN)}'.")
+    try:
+        return str(value).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name!r} must be text in UTF-8; got '{shown(value, _SHOWN)}'.") from error

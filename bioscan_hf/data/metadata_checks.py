@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from bioscan_hf.data.barcodes import barcode_hashes
 from bioscan_hf.data.features import SPLIT_NAMES, image_chunk
+from bioscan_hf.data.messages import shown
 from bioscan_hf.data.release import PUBLISHED
 
 Strip = Literal["none", "trailing", "both"]
@@ -81,7 +82,7 @@ class MetadataChecker:
             for processid, chunk in zip(own["processid"].to_pylist(), own["chunk"].to_pylist(), strict=True):
                 if chunk != (expected := image_chunk(processid, split)):
                     self._wrong_chunks += 1
-                    self._wrong_chunk = f", such as {processid} in {chunk!r} instead of {expected!r}"
+                    self._wrong_chunk = f", such as {shown(processid)} in {shown(chunk)!r} instead of {expected!r}"
 
     def checks(self) -> Iterator[Check]:
         """Make the checks of all that was taken."""

@@ -34,7 +34,7 @@ def read_some(path: Path, size: int, columns: Sequence[str]) -> Iterator[pa.Tabl
     """
     left = LARGEST_RATIO * max(path.stat().st_size, 1 << 20)
     # Without a buffer, all of a column in a group of rows, which may be all rows, is read at once.
-    with pq.ParquetFile(path, buffer_size=_BUFFER_SIZE) as file:
+    with pq.ParquetFile(path, buffer_size=_BUFFER_SIZE, page_checksum_verification=True) as file:
         _check_names(file.schema_arrow.names, columns, path)
         largest = _largest_part(file.metadata, columns)
         if largest > left:

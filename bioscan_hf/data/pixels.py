@@ -87,9 +87,9 @@ def image_content(image: Mapping[str, Any]) -> bytes:
         ValueError: If there is neither, or the path is that of a device or a pipe, or of more than `LARGEST_FILE`.
         OSError: If the file cannot be read.
     """
-    if image["bytes"]:
+    if image["bytes"] is not None:
         return bytes(image["bytes"])
-    if not image["path"]:
+    if image["path"] is None:
         raise ValueError("there is no image")
     status = Path(image["path"]).stat()
     if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:

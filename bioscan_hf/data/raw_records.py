@@ -28,7 +28,7 @@ NO_VALUE = frozenset({"", "None", "NA", "nan", "NaN"})
 MARKER = "COI-5P"
 
 LONGEST_RECORD = 1 << 22
-"""Characters that a record of a text file may have: more than any barcode with its labels, or a mitochondrial genome."""
+"""Characters that a record of a text file may have: more than any barcode with its labels, or a mitochondrion."""
 CHARACTERS_PER_BATCH = 1 << 23
 """Records are read together until they have so many characters, or are `RECORDS_PER_BATCH`."""
 LARGEST_RATIO = 200
@@ -173,7 +173,7 @@ class _Content(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         is_gzip = path.suffix.lower() == ".gz"
         self._path = path
-        self._file = gzip.open(path) if is_gzip else path.open("rb")
+        self._file = (gzip.open if is_gzip else open)(path, "rb")
         self._left = LARGEST_RATIO * max(path.stat().st_size, 1 << 20) if is_gzip else None
         self._since_line_end = 0
 

@@ -68,6 +68,9 @@ class RecordChecker:
         for name, column in columns.items():
             if pa.types.is_string(column.type):
                 columns[name] = _in_one_line(name, column, reasons)
+            elif pa.types.is_floating(column.type):
+                for i in _where(pc.invert(pc.is_finite(column))):
+                    reasons.setdefault(i, f"{name!r} must be a finite number; got {column[i].as_py()}.")
         self._check_text(columns, reasons)
         check_coordinates(columns, reasons)
         # Last, for the id of a bad record is not taken.

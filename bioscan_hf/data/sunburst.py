@@ -209,4 +209,5 @@ def _label(axes: Axes, sector: Sector, points: float) -> None:
     dark = np.dot(sector.colour, (0.3, 0.6, 0.1)) < 0.62 and not outside
     sides = ("left" if x >= 0 else "right") if outside else "center"
     style: dict[str, Any] = {"ha": sides, "va": "center_baseline", "rotation_mode": "anchor", "fontsize": size}
-    axes.text(x, y, sector.name, color="white" if dark else TEXT, rotation=rotation, **style)
+    # Names are no formulas, whatever letters they have.
+    axes.text(x, y, sector.name, color="white" if dark else TEXT, rotation=rotation, parse_math=False, **style)

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 
 from bioscan_hf.data.archives import find_images
 from bioscan_hf.data.features import SPLIT_NAMES, published_name
+from bioscan_hf.data.messages import reason_of, shown
 from bioscan_hf.data.metadata import MetadataSource, Skipped, find_metadata, read_metadata
 from bioscan_hf.data.metadata_checks import CHECKED_COLUMNS, Check, MetadataChecker
+from bioscan_hf.data.parquet import read_some
 from bioscan_hf.data.plan import Report, find_packages, image_members, metadata_path, part_of, silent
 from bioscan_hf.data.release import IMAGE_MD5, MD5, METADATA_ARCHIVE, PACKAGES
 from bioscan_hf.data.shards import left_out_of
@@ -24,6 +26,8 @@ _PACKAGE_WITH_MD5 = "cropped_256"
 _BLOCK_BYTES = 1 << 20
 _ROWS_AT_A_TIME = 20_000
 _SHOWN = 3
+# What reading a file that is damaged, or that somebody made, may raise.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException)
 
 
 def verify(path: Path, *, report: Report | None = None) -> list[Check]:
@@ -154,8 +158,8 @@ def _check_converted(folder: Path, report: Report) -> Iterator[Check]:
         if metadata_path(folder, split).exists():
             try:
                 faults += _read_split(folder, split, checker, report)
-            except (OSError, ValueError) as error:
-                faults.append(f"{split} cannot be read: {str(error).splitlines()[0]}")
+            except _UNREADABLE as error:
+                faults.append(f"{split} cannot be read: {reason_of(error)}")
     yield Check("metadata and order", not faults, "; ".join(faults) or f"{checker.count:,} specimens")
     yield from checker.checks()
     for package in PACKAGES:
@@ -167,15 +171,17 @@ def _read_split(folder: Path, split: str, checker: MetadataChecker, report: Repo
     """Read the metadata of a split; returns what is wrong with the files."""
     path, before = metadata_path(folder, split), checker.count
     splits: set[str] = set()
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=CHECKED_COLUMNS):
-            checker.add(pa.table(batch))
-            splits.update(pc.unique(batch["split"]).to_pylist())
-            report("Reading records", checker.count, None)
-    faults = [] if splits == {split} else [f"{path.name} has rows of {', '.join(sorted(splits))}"]
+    for table in read_some(path, _ROWS_AT_A_TIME, CHECKED_COLUMNS):
+        if table["processid"].null_count or table["split"].null_count:
+            raise ValueError("specimens without process id or split")
+        checker.add(table)
+        splits.update(pc.unique(table["split"]).to_pylist())
+        report("Reading records", checker.count, None)
+    faults = [] if splits == {split} else [f"{path.name} has rows of {shown(', '.join(sorted(splits)))}"]
     rows = checker.count - before
-    order = pq.ParquetFile(folder / "order" / f"{published_name(split)}.parquet").read()["row"].to_numpy()
-    if len(order) != rows or (np.diff(order) <= 0).any():
+    order_path = folder / "order" / f"{published_name(split)}.parquet"
+    in_order = pq.read_metadata(order_path).num_rows == rows
+    if not in_order or (np.diff(pq.read_table(order_path, columns=["row"])["row"].to_numpy()) <= 0).any():
         faults.append(f"order/{published_name(split)}.parquet does not number the {rows:,} rows of {path.name}")
     return faults
 
@@ -194,12 +200,13 @@ def _check_package(
             found = _processids(files)
             left_out = _left_out(folder, package, files)
             contents |= _known_images(files, split) if package == _PACKAGE_WITH_MD5 else {}
-        except (OSError, ValueError) as error:
-            faults.append(f"{split} cannot be read: {str(error).splitlines()[0]}")
+            count = int(files[0].stem[-5:])
+        except _UNREADABLE as error:
+            faults.append(f"{split} cannot be read: {reason_of(error)}")
             continue
         expected = pa.chunked_array(processids.get(split, []), pa.string())
         expected = expected.filter(pc.invert(pc.is_in(expected, pa.array(left_out, pa.string()))))
-        if (count := int(files[0].stem[-5:])) != len(files):
+        if count != len(files):
             faults.append(f"{split} has {len(files)} of {count} shards")
         elif not found.equals(expected):
             faults.append(f"{split} has {len(found):,} specimens that are not the {len(expected):,} of the metadata")
@@ -212,7 +219,7 @@ def _check_package(
 
 
 def _processids(files: Sequence[Path]) -> pa.ChunkedArray:
-    columns = [pq.ParquetFile(file).read(columns=["processid"])["processid"] for file in files]
+    columns = [table["processid"] for file in files for table in read_some(file, _ROWS_AT_A_TIME, ["processid"])]
     return pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
 
 

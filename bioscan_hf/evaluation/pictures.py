@@ -69,7 +69,8 @@ def embedding_map(
         if members.any():
             colour = {OTHER: "0.45", UNLABELLED: "0.8"}.get(name, f"C{i}")
             x, y = points[members].T
-            axes.scatter(x, y, s=7, color=colour, label=f"{name} ({members.sum():,})", linewidths=0)
+            label = f"{name} ({members.sum():,})".replace("$", r"\$")  # no formula
+            axes.scatter(x, y, s=7, color=colour, label=label, linewidths=0)
     axes.set(title=title, xticks=[], yticks=[], xlabel=f"{method} of {len(chosen):,} specimens")
     figure.legend(loc="outside right upper", markerscale=3, frameon=False, fontsize="small")
     return figure

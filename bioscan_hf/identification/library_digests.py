@@ -10,7 +10,7 @@ from typing import Any
 import xxhash
 
 CHECKED_BYTES = 1 << 26
-"""Files of up to this size are looked through whenever a library is loaded; larger ones are mapped, and that stays quick."""
+"""Files of up to this size are looked through whenever a library is loaded; larger ones are mapped only."""
 
 _OWN, _FILES = "digest", "digests"
 _BLOCK = 1 << 20

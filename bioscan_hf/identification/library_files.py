@@ -2,7 +2,7 @@
 
 | file | what |
 | --- | --- |
-| `library.json` | what it was made of and with; format; the fitted models of probability; sizes and digests of the other files |
+| `library.json` | what it was made of and with; format; fitted models of probability; digests of all files |
 | `specimens.parquet` | the specimens, with the 23 columns of the schema, and `key` |
 | `keys.safetensors` | of each key: vector, letters, hash, labels, number and first of its specimens |
 | `space.safetensors` | profile of the gene, metric; vectors of images |
@@ -32,6 +32,7 @@ from bioscan_hf.data.features import COLUMN_NAMES, bioscan_features
 from bioscan_hf.data.files import put_in_place
 from bioscan_hf.data.whole_files import alone, says_when_full
 from bioscan_hf.identification.library import Dtype, Library
+from bioscan_hf.identification.library_checks import check_description
 from bioscan_hf.identification.library_digests import check_manifest, with_digests
 from bioscan_hf.identification.search import CellIndex
 
@@ -180,7 +181,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         found = manifest["format"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"'{path}' is no description of a library ({error}); build the library again.") from error
     if found != FORMAT:
         raise ValueError(
@@ -190,6 +191,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if missing := [name for name in _NEEDED if name not in manifest]:
         raise ValueError(f"'{path}' is no description of a library ({missing} are missing); build the library again.")
     check_manifest(manifest, path)
+    check_description(manifest, path)
     for name, size in manifest["files"].items():
         there = (folder / name).stat().st_size if (folder / name).is_file() else None
         if there != size:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -15,6 +16,7 @@ from bioscan_hf.identification.calibration_records import Calibration
 from bioscan_hf.identification.image_space import ImageSpace
 from bioscan_hf.identification.keys import Keys
 from bioscan_hf.identification.library import Library
+from bioscan_hf.identification.library_checks import check_tensors
 from bioscan_hf.identification.library_digests import check_files
 from bioscan_hf.identification.library_files import CELLS, KEYS, SPACE, SPECIMENS, find_library, read_manifest
 from bioscan_hf.identification.metric import Metric
@@ -53,9 +55,11 @@ def load_library(source: str | Path, *, revision: str | None = None, device: str
     check_files(folder, manifest)
     parts, tensors = _read_tensors(folder / SPACE), _read_tensors(folder / KEYS)
     specimens = Stored(folder / SPECIMENS)
+    of_specimen = specimens.columns(["key"])["key"].to_numpy()
+    check_tensors(manifest, tensors, parts, of_specimen, (folder / KEYS, folder / SPACE, folder / SPECIMENS))
     keys = Keys(
         tensors["first"].numpy(),
-        specimens.columns(["key"])["key"].to_numpy(),
+        of_specimen,
         tensors["hashes"].numpy().view(np.uint64),
         tensors["labels"].numpy(),
         tensors["specimens"].numpy(),
@@ -74,7 +78,7 @@ def load_library(source: str | Path, *, revision: str | None = None, device: str
     # By the manifest: a repository keeps the files of former versions.
     index: Index = CellIndex.load(folder / CELLS) if CELLS in manifest["files"] else ExactIndex(vectors)
     calibration = {
-        modality: Calibration.load(fitted, read_table(folder / f"calibration-{modality}.parquet"))
+        modality: _read_calibration(fitted, folder / f"calibration-{modality}.parquet")
         for modality, fitted in manifest["calibration"].items()
     }
     library = Library(
@@ -100,6 +104,14 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except SafetensorError as error:
         raise ValueError(DAMAGED.format(path, error)) from error
+
+
+def _read_calibration(fitted: Mapping[str, Any], path: Path) -> Calibration:
+    table = read_table(path)
+    try:
+        return Calibration.load(fitted, table)
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise ValueError(DAMAGED.format(path, str(error).splitlines()[0].rstrip("."))) from error
 
 
 def _load_models(folder: Path, manifest: Mapping[str, Any], device: str | None) -> LibraryModels:

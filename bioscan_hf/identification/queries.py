@@ -29,6 +29,7 @@ from bioscan_hf.tokenization.letters import GAPS, IUPAC_LETTERS, MAX_LETTERS, wh
 
 _COLUMNS = ("processid", "dna_barcode", "coord-lat", "coord-lon")
 _CLEAN = bytes.maketrans((string.ascii_lowercase + "Uu").encode(), (string.ascii_uppercase + "TT").encode())
+_MOST_BYTES = 1 << 28
 _GAPS, _LETTERS = GAPS.encode(), IUPAC_LETTERS.encode()
 
 
@@ -158,7 +159,11 @@ def _table(batch: RawRecords) -> pa.Table:
     if not batch.malformed:
         return pa.table(columns)
     malformed = [
-        {"processid": record.processid and record.processid.encode(errors="backslashreplace"), "place": record.row, "note": record.reason}
+        {
+            "processid": record.processid and record.processid.encode(errors="backslashreplace"),
+            "place": record.row,
+            "note": record.reason,
+        }
         for record in batch.malformed
     ]
     schema = pa.schema([("processid", pa.binary()), ("place", pa.int64()), ("note", pa.string())])
@@ -167,13 +172,16 @@ def _table(batch: RawRecords) -> pa.Table:
 
 
 def _resized(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
-    """The same rows in tables of one size, the last one but for."""
+    """The same rows in tables of one size, the last one but for, and fewer where they take much memory."""
     waiting: list[pa.Table] = []
     for table in tables:
         whole = pa.concat_tables([*waiting, table])
         while len(whole) >= size:
             yield whole.slice(0, size)
             whole = whole.slice(size)
+        if whole.nbytes > _MOST_BYTES:
+            yield whole
+            whole = whole.slice(len(whole))
         waiting = [whole]
     if waiting and len(waiting[0]):
         yield waiting[0]

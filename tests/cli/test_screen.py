@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from rich.progress import TextColumn
+from rich.table import Table
 
 from bioscan_hf.cli import program
 from bioscan_hf.cli.logs import set_up_logs
-from bioscan_hf.cli.screen import Screen, bars, set_level
+from bioscan_hf.cli.screen import Screen, bars, say, set_level
 from tests.cli.test_program import run
 
 
@@ -28,6 +29,22 @@ def usual(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TERM", "xterm-256color")
     yield
     set_level("normal")
+
+
+def test_control_sequences_in_names_are_shown_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "Aus\x1b]0;x b\x9b2Jus\x7f"
+    Screen.open().answers.print(name)
+    table = Table("name")
+    table.add_row(name)
+    Screen.open().words.print(table)
+    say(f"no species {name}", "red")
+    Screen.open(as_json=True).document({"name": name})
+    out, err = capsys.readouterr()
+    shown = "Aus\ufffd]0;x b\ufffd2Jus\ufffd"
+    *printed, document = out.splitlines()
+    assert printed[0] == shown and any(shown in line for line in printed[1:]) and err == f"no species {shown}\n"
+    assert json.loads(document) == {"name": name}
+    assert all(letter.isprintable() or letter == "\n" for letter in out + err)
 
 
 def test_words_and_answers_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,29 @@ def test_file_in_the_way_is_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(OSError, match="choose another folder"), staged(tmp_path / "a"):
         raise AssertionError("the work was begun")
+
+
+def test_killed_in_between_no_mixture_of_two_models_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("README.md", "config.json", "model.safetensors", "tokenizer.json")
+    for name in names:
+        (tmp_path / name).write_text("old")
+    replace = Path.replace
+    for moved in range(len(names) + 1):
+        left = iter(range(moved))
+
+        def killed(self: Path, target: Path, left: Iterator[int] = left) -> Path:
+            if next(left, None) is None:
+                raise SystemExit
+            return replace(self, target)
+
+        monkeypatch.setattr(Path, "replace", killed)
+        with suppress(SystemExit), staged(tmp_path) as stage:
+            for name in names:
+                (stage / name).write_text("new")
+        monkeypatch.setattr(Path, "replace", replace)
+        found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+        assert "config.json" not in found or set(found.values()) == {"new"}
+    assert found == dict.fromkeys(names, "new")
 
 
 def test_folder_whose_replacement_fails_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

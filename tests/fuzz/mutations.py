@@ -9,9 +9,27 @@ from hypothesis import strategies as st
 
 TOKENS = (
     *(b"\0", b"\n", b"\r", b"\r\n", b"\t", b",", b'"', b">", b"|", b";", b"=", b"\x1b[2J\x1b]0;owned\x07", b"\x9b31m"),
-    *(b"\xff\xfe", b"\xef\xbb\xbf", b"\xc3", b"\xed\xa0\x80", "\u202e\u2028\x85É".encode(), b"\\ud800", b"\\n", b"\\u0000"),
+    *(
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        b"\xc3",
+        b"\xed\xa0\x80",
+        "\u202e\u2028\x85É".encode(),
+        b"\\ud800",
+        b"\\n",
+        b"\\u0000",
+    ),
     *(b"nan", b"NaN", b"-inf", b"1e999", b"1" * 400, b"-0", b"0x10", b"None", b"../../../x", b"/dev/zero", b"C:\\x"),
-    *(b"[" * 3000, b'{"a":' * 3000, b'"' * 7, b"," * 3000, b"\n" * 3000, b"A" * 5000, b"=cmd|'/c calc'!A1", b"$\\frac{$"),
+    *(
+        b"[" * 3000,
+        b'{"a":' * 3000,
+        b'"' * 7,
+        b"," * 3000,
+        b"\n" * 3000,
+        b"A" * 5000,
+        b"=cmd|'/c calc'!A1",
+        b"$\\frac{$",
+    ),
     *(b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\xff" * 8, b"PK\x01\x02", b"PK\x05\x06", b"PAR1"),
 )
 _Edit = Callable[[bytes, int, int, bytes], bytes]

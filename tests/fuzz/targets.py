@@ -27,6 +27,7 @@ from bioscan_hf.data.image_folder import read_image_folder
 from bioscan_hf.data.inputs import read_specimens, read_splits
 from bioscan_hf.data.metadata import find_metadata, read_metadata
 from bioscan_hf.data.pixels import MAX_PIXELS, decode_image
+from bioscan_hf.data.records import BadRecord
 from bioscan_hf.data.zips import LARGEST_MEMBER, ZipIndex, climbs_out
 from bioscan_hf.identification.queries import read_queries
 from bioscan_hf.tokenization.kmer import KmerEncoder
@@ -79,7 +80,7 @@ def _check_table(table: pa.Table, *, barcode_needed: bool = True) -> None:
     assert all(map(_PROCESSID.fullmatch, processids)) and len(set(processids)) == len(processids)
     for row in rows:
         barcode = row["dna_barcode"]
-        assert barcode is None and not barcode_needed or _BARCODE.fullmatch(barcode)
+        assert (barcode is None and not barcode_needed) or _BARCODE.fullmatch(barcode)
         for name, limit in (("coord-lat", 90), ("coord-lon", 180)):
             assert row[name] is None or abs(row[name]) <= limit, row[name]
         for value in row.values():
@@ -94,7 +95,7 @@ def _specimens(name: str) -> Callable[[bytes, Path], None]:
         path = folder / name
         path.write_bytes(content)
         strict = lenient = None
-        skipped: list[object] = []
+        skipped: list[BadRecord] = []
         with only_told(path):
             strict = read_specimens(path)
         with only_told(path):
@@ -232,10 +233,13 @@ FASTA = (
 CSV = (
     b"processid,dna_barcode,species,genus,coord-lat,coord-lon,split,chunk\n"
     b"A1,ACGT,Aus bus,Aus,-1.5,30,train,1a\nA2,acg-t,,Aus,,,test,\nA3,ACGE,Aus bus,Aus,91,0,val,00\nA1,AC,,,,,,\n",
-    b'processid,nuc,marker_code,coord,country/ocean\n"A1","ACGT",COI-5P,"(-1.5, 30)","a ""b"" c"\nA2,AC,28S,"(1, 2)",\n',
+    b'processid,nuc,marker_code,coord,country/ocean\n"A1","ACGT",COI-5P,"(-1.5, 30)","a ""b"" c"\nA2,AC,28S,"1, 2",\n',
     b"processid,dna_barcode\nA1\nA2,ACGT,x\nA3,\n",
 )
-TSV = (*(text.replace(b",", b"\t") for text in CSV[:1]), b'processid\tmarker_code\tnuc\tcollectors\nA1\tCOI-5P\tAC\t"\n')
+TSV = (
+    *(text.replace(b",", b"\t") for text in CSV[:1]),
+    b'processid\tmarker_code\tnuc\tcollectors\nA1\tCOI-5P\tAC\t"\n',
+)
 SPLITS = (b"processid,split\nA1,train\nA2,val\nA3,\n", b"processid,fold\nA1,test_unseen\n")
 IMAGE_TABLE = (
     b"processid,file_name,dna_barcode,genus\nA1,A1.jpg,ACGT,Aus\n",
@@ -247,7 +251,12 @@ IMAGES = (
     JPEG,
     *(_made_image("JPEG", "L"), _made_image("JPEG", "CMYK"), _made_image("JPEG", progressive=True)),
     *(_made_image("PNG"), _made_image("PNG", "RGBA"), _made_image("PNG", "P"), _made_image("PNG", "1")),
-    *(_made_image("TIFF"), _made_image("TIFF", compression="tiff_lzw"), _made_image("WEBP"), _made_image("WEBP", "RGBA")),
+    *(
+        _made_image("TIFF"),
+        _made_image("TIFF", compression="tiff_lzw"),
+        _made_image("WEBP"),
+        _made_image("WEBP", "RGBA"),
+    ),
     *(_made_image("TIFF", compression="tiff_adobe_deflate"), _made_image("WEBP", lossless=True)),
 )
 _TABLE = pa.table(

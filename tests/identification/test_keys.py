@@ -79,3 +79,13 @@ def test_one_specimen_and_none_with_a_label() -> None:
     assert keys.labels.tolist() == [[0 if rank == "family" else -1 for rank in RANKS]]
     with pytest.raises(ValueError, match="None of the specimens has a label"):
         find_keys(made([{"dna_barcode": "ACGT"}]))
+
+
+def test_names_of_some_keys() -> None:
+    keys = find_keys(many(200))
+    for seed in range(3):
+        chosen = np.random.default_rng(seed).random(len(keys.first)) < 0.1
+        for place, (rank, names) in enumerate(keys.taxa_of(chosen).items()):
+            own = {keys.taxa[rank][label] for label in keys.labels[chosen, place] if label >= 0}
+            assert names == [name if name in own else None for name in keys.taxa[rank]]
+    assert keys.taxa_of(np.ones(len(keys.first), bool)) == keys.taxa

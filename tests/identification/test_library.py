@@ -3,10 +3,13 @@ import pytest
 import torch
 
 from bioscan_hf.data.features import COLUMN_NAMES, RANKS
+from bioscan_hf.identification import library_building
 from bioscan_hf.identification.identify import Identifier
 from bioscan_hf.identification.keys import find_keys
 from bioscan_hf.identification.library import Library
 from bioscan_hf.identification.profile import reverse_complement
+from bioscan_hf.identification.references import hold_out
+from bioscan_hf.identification.search import CellIndex
 from tests.identification.made_library import (
     HELD_OUT,
     joined,
@@ -71,6 +74,47 @@ def test_progress_is_told() -> None:
         *("profile of the gene", "metric", "barcodes"),
     ]
     assert all(done <= total for _, done, total in told)
+
+
+def test_what_is_held_out_is_asked_for_as_if_it_were_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more keys than are learnt from, the library is made once; it names as one that is made of the rest does."""
+    given = specimens("train", 200)
+    keys = find_keys(given)
+    held_out = hold_out(given, keys, 0)[keys.of_specimen]
+    rest, others = given.select(np.flatnonzero(~held_out)), given.select(np.flatnonzero(held_out))
+    naive = Library.build(rest, calibration=others)
+    tasks: list[str] = []
+    monkeypatch.setattr(library_building, "LEARNT_FROM", 10)
+    made = Library.build(given, report=lambda task, done, total: tasks.append(task))
+    assert "metric" not in tasks and "held out: metric" in tasks
+    np.testing.assert_array_equal(made.barcodes.profile.log_odds, naive.barcodes.profile.log_odds)
+    mine, theirs = made.calibration["barcode"], naive.calibration["barcode"]
+    assert mine.processids == theirs.processids == others["processid"][:]
+    np.testing.assert_allclose(mine.probabilities, theirs.probabilities, atol=1e-4)
+    np.testing.assert_array_equal(mine.novel, theirs.novel)
+    assert 0 < mine.novel.sum() < len(others)
+    assert Identifier(made)(given["dna_barcode"][:])["species"].to_pylist() == given["species"][:]
+
+
+def test_of_many_specimens_some_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_building, "_CALIBRATED_ON", 25)
+    others = specimens("val+val_unseen", 60)
+    made = Library.build(specimens("train", 60), calibration=others)
+    chosen = made.calibration["barcode"].processids
+    assert len(chosen) == 25 and chosen == [name for name in others["processid"] if name in chosen]
+
+
+def test_cells_and_half_precision() -> None:
+    pytest.importorskip("faiss")
+    given = specimens("train", 100)
+    made = Library.build(given, calibration=specimens("val", 30), cells=True, dtype="float16")
+    assert isinstance(made.index, CellIndex) and made.dtype == "float16"
+    names = Identifier(made)(given["dna_barcode"][:])["species"].to_pylist()
+    assert np.mean([mine == own for mine, own in zip(names, given["species"], strict=True)]) > 0.97
+    added = made.add(specimens("test", 10))
+    assert isinstance(added.index, CellIndex) and added.dtype == "float16"
+    found = added.ask(specimens("test", 10)["dna_barcode"][:])[1].keys[:, 0]
+    assert (found == added.keys.of_specimen[100:]).mean() >= 0.9
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from bioscan_hf.data.features import COLUMN_NAMES
 from bioscan_hf.data import files
+from bioscan_hf.data.features import COLUMN_NAMES
 from bioscan_hf.data.whole_files import NoSpaceError
 from bioscan_hf.identification import library_files
 from bioscan_hf.identification.library import Library

@@ -11,7 +11,15 @@ from bioscan_hf.identification.library import Library
 from bioscan_hf.identification.library_files import read_manifest
 from bioscan_hf.identification.queries import Queries
 from bioscan_hf.identification.search import CellIndex, ExactIndex
-from tests.identification.made_library import library, non_coi, picture, save_clibd, specimens, with_images, without_digests
+from tests.identification.made_library import (
+    library,
+    non_coi,
+    picture,
+    save_clibd,
+    specimens,
+    with_images,
+    without_digests,
+)
 from tests.tiny import tiny_masked_lm
 
 QUERIES = [*specimens("test")["dna_barcode"], *specimens("test_unseen")["dna_barcode"], non_coi()]
@@ -167,7 +175,8 @@ class TestModels:
         given = specimens("train", 30)
         Library.build(given, calibration=specimens("val_unseen", 2), model="kmer:4").save(tmp_path / "lib")
         manifest = json.loads((tmp_path / "lib" / "library.json").read_text())
-        (tmp_path / "lib" / "library.json").write_text(json.dumps({**manifest, "model_revision": "f" * 12, "digest": None}))
+        other = {**manifest, "model_revision": "f" * 12, "digest": None}
+        (tmp_path / "lib" / "library.json").write_text(json.dumps(other))
         with pytest.raises(ValueError, match="Vectors of two models cannot be compared: build the library again"):
             Library.load(tmp_path / "lib")
 

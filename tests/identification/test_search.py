@@ -39,6 +39,19 @@ def test_the_most_similar_of_all() -> None:
     assert found.dtype == np.int64 and cosines.dtype == np.float32
 
 
+def test_keys_that_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_KEYS", 33)
+    without = np.random.default_rng(0).random(len(KEYS)) < 0.6
+    without[:66] = True  # two whole parts
+    found, cosines = ExactIndex(torch.from_numpy(KEYS)).search(QUERIES, 30, without=without)
+    kept = np.flatnonzero(~without)
+    expected, values = ExactIndex(torch.from_numpy(KEYS[kept])).search(QUERIES, 30)
+    assert (found == kept[expected]).mean() > 0.99
+    np.testing.assert_allclose(cosines, values, atol=2e-5)
+    without[kept[3:]] = True
+    assert (np.sort(ExactIndex(torch.from_numpy(KEYS)).search(QUERIES, 30, without=without)[0]) == kept[:3]).all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_in_parts_as_in_one(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
     index = ExactIndex(torch.from_numpy(KEYS).to(dtype))
@@ -100,6 +113,24 @@ class TestCells:
                 np.testing.assert_allclose(values[:, 0], cosines[:, 0], atol=2e-3)
         assert recall[1] < recall[100]
         assert recall[100] > 0.95
+
+    def test_keys_that_are_passed_over(self) -> None:
+        index, without = CellIndex.build(torch.from_numpy(KEYS)), np.arange(len(KEYS)) % 3 > 0
+        index._probed = 100
+        found, cosines = index.search(QUERIES, 10, without=without)
+        expected, values = ExactIndex(torch.from_numpy(KEYS)).search(QUERIES, 10, without=without)
+        assert (found % 3 == 0).all() and (found[:, 0] == expected[:, 0]).mean() > 0.95
+        np.testing.assert_allclose(cosines, values, atol=2e-3)
+        few = np.arange(len(KEYS)) != 7
+        found, cosines = index.search(QUERIES, 10, without=few)
+        assert (found == 7).all() and (cosines[:, 0] > -1).all() and (cosines[:, 1:] == -1).all()
+
+    def test_a_thread_of_several_has_no_threads_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        index, told = CellIndex.build(torch.from_numpy(KEYS)), []
+        monkeypatch.setattr(index._faiss, "omp_set_num_threads", told.append)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+        index.search(QUERIES, 1)
+        assert told == [1]
 
     def test_where_there_are_not_enough_keys(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         CellIndex.build(torch.from_numpy(made_vectors(400))).save(tmp_path / "cells")

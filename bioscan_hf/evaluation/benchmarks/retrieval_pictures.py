@@ -167,10 +167,11 @@ def _draw(axes: Axes, specimen: Mapping[str, Any], frame: str | None) -> None:
         axes.imshow(ImageOps.pad(image.convert("RGB"), (_PIXELS, _PIXELS), color="white"), extent=(0, 1, 0, 1))
     else:
         axes.set_facecolor("0.95")
-        axes.text(0.5, 0.5, specimen["processid"], ha="center", va="center", fontsize=6, color="0.3")
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 6, "color": "0.3"}
+        axes.text(0.5, 0.5, specimen["processid"], parse_math=False, **style)
     named = [specimen[rank] for rank in reversed(RETRIEVED_RANKS) if specimen[rank]]
     name = named[0] if named else "no label"
     shown = name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"
-    axes.set_xlabel(shown, fontsize=6, labelpad=2)
+    axes.set_xlabel(shown, fontsize=6, labelpad=2, parse_math=False)
     for spine in axes.spines.values():
         spine.set(color=frame or "0.7", linewidth=2.5 if frame else 1)

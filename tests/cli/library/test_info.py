@@ -31,7 +31,7 @@ def test_as_json(lib: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 def test_verified(lib: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "library", "info", "lib", "--verify") == 0
-    assert "4 files are as they were written." in capsys.readouterr().err
+    assert "4 files are as they were written." in capsys.readouterr().out
     content = bytearray((lib / "keys.safetensors").read_bytes())
     content[-1] ^= 1
     (lib / "keys.safetensors").write_bytes(content)
