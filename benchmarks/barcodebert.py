@@ -85,7 +85,9 @@ def compare_tokens(options: Options) -> Comparison:
     size, rows = f"{run.sizes.tokenized:,} barcodes at once", []
     for k in TOKENIZED:
         rates = {way: 1 / cost for way, cost in run.costs("cpu", k).items()}
-        rows += beside(f"k = {k}", size, "barcodes per CPU s", rates, pairs, titles=titles, bars=bars, higher=True)
+        rows += beside(
+            f"tokens, k = {k}", size, "barcodes per CPU s", rates, pairs, titles=titles, bars=bars, higher=True
+        )
     digests = {(k, result["facts"]["digest"]) for (_, k), result in run.results.items() if result["facts"]["digest"]}
     return Comparison(
         "barcodes to tokens",
@@ -122,7 +124,7 @@ def compare_embedding(options: Options) -> Comparison:
                     for of in ("distinct", data)
                     for way, cost in run.costs(f"{of} {threads} {unit.lower()}", k).items()
                 }
-                what = f"k = {k}, {DATA[data]}, {threads} thread{'s' * (threads > 1)}"
+                what = f"vectors, k = {k}, {DATA[data]}, {threads} thread{'s' * (threads > 1)}"
                 per = "specimens per CPU s" if unit == "CPU" else "specimens per s"
                 size = f"{run.sizes.embedded:,} barcodes"
                 rows += beside(what, size, per, rates, pairs, titles=titles, bars=bars, higher=True)
@@ -168,10 +170,10 @@ def _agreement_rows(k: int, agreements: dict[tuple[str, int], dict[str, float]])
     size = f"{ways.COMPARED} barcodes"
     title = ways.EMBEDDING["float32"].title
     difference = agreements["float32", k]["difference"]
-    rows = [Row(f"k = {k}", size, "largest difference from the reference", title, difference, bar=_AGREE)]
+    rows = [Row(f"vectors, k = {k}", size, "largest difference from the reference", title, difference, bar=_AGREE)]
     for way, bar in (("bfloat16", Bar(0.9999, "ours")), ("int8", None)):
         unit, cosine = "smallest cosine to float32", agreements[way, k]["cosine"]
-        rows.append(Row(f"k = {k}", size, unit, ways.EMBEDDING[way].title, cosine, higher=True, bar=bar))
+        rows.append(Row(f"vectors, k = {k}", size, unit, ways.EMBEDDING[way].title, cosine, higher=True, bar=bar))
     return rows
 
 
@@ -188,11 +190,12 @@ def compare_training(options: Options) -> Comparison:
     pairs = [(way, "reference") for way in ways.TRAINING if way != "reference"]
     size, rows = f"{run.sizes.batch} barcodes", []
     for k in run.sizes.ks:
+        what = f"step of pretraining, k = {k}"
         bars = {("bfloat16", "reference"): Bar(2.0 if k == 8 else 1.8)} if accelerator.cpu_has_bfloat16() else {}
         for cost, unit in (("cpu", "CPU s"), ("wall", "s")):
-            rows += beside(f"k = {k}", size, unit, run.costs(cost, k), pairs, titles=titles, bars=bars)
+            rows += beside(what, size, unit, run.costs(cost, k), pairs, titles=titles, bars=bars)
         peaks = run.costs("peak", k)
-        rows += beside(f"k = {k}", size, "GB at the most", peaks, [("bfloat16", "reference")], titles=titles)
+        rows += beside(what, size, "GB at the most", peaks, [("bfloat16", "reference")], titles=titles)
     return Comparison(
         "a step of BarcodeBERT's pretraining",
         [*rows, *devices],

@@ -162,12 +162,13 @@ def reading_rows(results: dict[str, list[Result]], size: str) -> list[Row]:
 def streaming_rows(streams: dict[str, Result]) -> list[Row]:
     """Streams from a Hub on this machine."""
     rows = []
-    for what, stream in streams.items():
+    for kind, stream in streams.items():
+        what = f"stream of {kind}"
         way, size, sent = f"{OURS}, streaming", f"{stream['rows']:,} rows", stream["bytes"]
         bar = Bar(2, "ours", least=False)
         rows.append(Row(f"{what}, to the first row", size, "s", way, stream["first"]["wall"], bar=bar))
         rows.append(Row(f"{what}, to the end", size, "MB sent", way, sum(sent.values()) / 1e6))
-        if "images and" not in what:
+        if "images and" not in kind:
             images, bar = sent.get("cropped_256", 0) / 1e6, Bar(0, "ours", least=False)
             rows.append(Row(what, size, "MB sent of files with images", way, images, bar=bar))
     return rows

@@ -3,7 +3,8 @@
     python benchmarks/faults.py                                          # all: about an hour of CPU time
     python benchmarks/faults.py --command pretrain --fault kill --seed 17 --trials 1    # one trial again
 
-Writes `faults.json` and `faults.md`; pairs that are not run keep their results.
+Writes `faults.json` and `faults.md`. Pairs that are not run keep their results; trials that go on where those of a pair
+ended (`--seed 10` after ten of them) are added.
 """
 
 from __future__ import annotations
@@ -108,10 +109,24 @@ def merge(path: Path, command: str, fault: str, result: Results) -> Results:
     content["versions"] = {"python": platform.python_version(), **{name: version(name) for name in packages}}
     content["machine"] = f"{os.cpu_count()} cores of {platform.machine()}, {platform.system()}"
     content["disk"] = "a tmpfs of limited size" if can_mount() else "a limited size of each file"
-    content["pairs"].setdefault(command, {})[fault] = result
+    pairs = content["pairs"].setdefault(command, {})
+    pairs[fault] = _together(pairs[fault], result) if fault in pairs else result
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return content
+
+
+def _together(before: Results, after: Results) -> Results:
+    """Both, if one goes on where the other ended; else the later one."""
+    if "dash" in before or "dash" in after or after["seed"] != before["seed"] + before["trials"]:
+        return after
+    return {
+        "trials": before["trials"] + after["trials"],
+        "seed": before["seed"],
+        "seconds": {name: round(value + after["seconds"][name], 1) for name, value in before["seconds"].items()},
+        "outcomes": dict(Counter(before["outcomes"]) + Counter(after["outcomes"])),
+        "wrong": [*before["wrong"], *after["wrong"]],
+    }
 
 
 def main() -> None:

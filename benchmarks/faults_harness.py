@@ -169,12 +169,12 @@ class Trial:
         assert self._reference is not None
         return self._reference
 
-    def start(self, *, again: bool = False, **strikes: Any) -> Program:
-        """Start the command; `strikes` are those of `Server.start`."""
+    def start(self, *, again: bool = False, words: list[str] | None = None, **strikes: Any) -> Program:
+        """Start the command, or another with these words; `strikes` are those of `Server.start`."""
         log = self.folder.with_name(f"{self.folder.name}.{len(self.logs)}.log")
         log.unlink(missing_ok=True)
         self.logs.append(log)
-        words = self.scenario.words(self.output, again=again)
+        words = words or self.scenario.words(self.output, again=again)
         return self._server.start(words, log, self.folder, patches=self.scenario.patches, **strikes)
 
     def says(self, run: int = -1) -> str:

@@ -136,7 +136,8 @@ def _serve(modules: Sequence[str]) -> None:
     os.dup2(2, 1)
     for name in modules:
         importlib.import_module(name)
-    importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("bert")  # kept
+    if mapping := sys.modules.get("transformers.conversion_mapping"):
+        mapping.get_checkpoint_conversion_mapping("bert")  # which takes long, and is kept
     gc.freeze()  # forks share what they need not look through
     for line in sys.stdin:
         asked = json.loads(line)

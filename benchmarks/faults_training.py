@@ -6,15 +6,19 @@ import csv
 import io
 import json
 import random
+import shutil
+import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset, Features, Image, Value
-from faults_harness import Content, Scenario
+from faults_harness import Content, Scenario, Trial, Wrong
+from faults_hub import local_hub
 from matplotlib.figure import Figure
 from PIL import Image as Pillow
 from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
@@ -24,6 +28,7 @@ from bioscan_hf.data.files import digest
 from bioscan_hf.evaluation.benchmarks import retrieval_run
 from bioscan_hf.evaluation.results import read_results
 from bioscan_hf.hub.push import save_model
+from bioscan_hf.hub.uploads import NOT_FINAL
 from bioscan_hf.training import checkpoints, provenance, run
 
 TAXA = (("Afam", "Aus", "Aus bus"), ("Afam", "Aus", "Aus cus"), ("Bfam", "Dus", "Dus eus"))
@@ -81,12 +86,17 @@ def write_with_images(path: Path, rows: Sequence[dict[str, str]]) -> Path:
 class _Training(Scenario):
     """A run: its checkpoints are states that it may leave, and `--resume` goes on."""
 
-    patches = ("faults_training:quicker",)
+    patches = ("faults_training:quicker", "faults_hub:impatient")
     steps: int
 
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
         self._checkpoints: list[Content] = []
+        self._hub, self._repositories = local_hub(), count()
+        self._repository: str | None = None  # what is pushed to
+        self._requests = 0  # of a run that pushes
+        self.environment = self._hub.environment
+        self.faults = {"hub": self.disturb}
 
     def call(self, output: Path) -> list[str]:
         """The command line of the whole run."""
@@ -97,7 +107,8 @@ class _Training(Scenario):
         kept = 2 if self._checkpoints else self.steps
         run = {"max-steps": self.steps, "save-steps": 1, "logging-steps": 1, "eval-strategy": "no"}
         run |= {"save-total-limit": kept}
-        return [*self.call(output), *_options(**run), *(["--resume"] if again else [])]
+        push = ["--push-to-hub", self._repository] if self._repository else []
+        return [*self.call(output), *_options(**run), *(["--resume"] if again else push)]
 
     def read(self, output: Path) -> Content | None:
         if (output / "config.json").exists():
@@ -122,10 +133,61 @@ class _Training(Scenario):
             self._checkpoints = [_checkpoint(path) for path in checkpoints.find_checkpoints(output)]
         return self._checkpoints
 
+    def disturb(self, trial: Trial) -> list[int | None]:
+        """Requests of a run that pushes fail: its model is in the folder all the same, and whole or not on the Hub."""
+        if not self._requests:
+            before = self._hub.requests()
+            self._pushed(trial)
+            self._requests = self._hub.requests() - before
+            for path in trial.folder.iterdir():
+                shutil.rmtree(path)
+        self._hub.fail_at_random(trial.random, self._requests)
+        try:
+            code = self._pushed(trial)
+        finally:
+            self._hub.heal()
+        trial.logs[:-1] = []
+        return [code]
+
+    def _pushed(self, trial: Trial) -> int | None:
+        """Run it with a push, and see what is on the Hub."""
+        name = self._repository = f"tester/{self.name}-{next(self._repositories)}"
+        code = trial.start().wait()
+        self._repository = None
+        api, folder = self._hub.api, trial.output
+        branches = [ref.name for ref in api.list_repo_refs(name).branches] if api.repo_exists(name) else []
+        whole = False
+        for branch in branches:
+            with tempfile.TemporaryDirectory() as copy:
+                api.snapshot_download(name, revision=branch, local_dir=copy)
+                found = Path(copy)
+                if not (found / "config.json").exists():
+                    continue
+                if branch == "main":
+                    whole = True
+                    wrong = [path.name for path in folder.iterdir() if path.is_file() and not _same(path, found)]
+                    wrong = [name for name in wrong if not name.startswith(".") and name not in NOT_FINAL]
+                else:
+                    own = {"model.safetensors": digest(found / "model.safetensors")}.items()
+                    wrong = [] if any(own <= state.values.items() for state in self._checkpoints) else [branch]
+                if wrong:
+                    raise Wrong("wrong but loads", f"{', '.join(wrong)} on the branch {branch} differ")
+        if code == 0 and not whole:
+            raise Wrong("lost", "it says that it is pushed, and it is not")
+        return code
+
+    def close(self) -> None:
+        self._hub.close()
+
     def left(self, folder: Path) -> list[Path]:
         # A finished model has no checksums, as none on the Hub has.
         finished = (folder / "out" / "config.json").exists()
         return [] if finished else super().left(folder)
+
+
+def _same(path: Path, folder: Path) -> bool:
+    there = folder / path.name
+    return there.is_file() and there.read_bytes() == path.read_bytes()
 
 
 def _checkpoint(folder: Path) -> Content:
@@ -179,6 +241,16 @@ def _options(**values: Any) -> list[str]:
 
 def quicker() -> None:
     """Draw nothing and do not ask git: this takes longer than all else. Pictures are written, like other files."""
-    retrieval_run.accuracy_by_rank = retrieval_run.retrieved_keys = run.loss_curve = lambda *_, **__: Figure((1, 1))
-    Figure.savefig = lambda figure, path, **_: Path(path).write_bytes(b"a picture")  # type: ignore[method-assign]
-    provenance.git_state = lambda folder: None
+
+    def blank(*_: object, **__: object) -> Figure:
+        return Figure((1, 1))
+
+    def write(figure: Figure, path: Path, **_: object) -> None:
+        path.write_bytes(b"a picture")
+
+    changes: list[tuple[Any, str, Callable[..., Any]]] = [
+        *((retrieval_run, name, blank) for name in ("accuracy_by_rank", "retrieved_keys")),
+        *((run, "loss_curve", blank), (Figure, "savefig", write), (provenance, "git_state", lambda folder: None)),
+    ]
+    for owner, name, instead in changes:
+        setattr(owner, name, instead)

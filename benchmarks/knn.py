@@ -138,12 +138,22 @@ def compare(options: Options) -> Comparison:
         results = {k: {way: fresh(options.quick, run, way, k, sizes, folder) for way in WAYS} for k in NEIGHBOURS}
     for k, of_k in results.items():
         rates = {way: sizes.queries / result["cpu"] for way, result in of_k.items()}
-        rows += beside(f"k = {k}", size, "queries per CPU s", rates, pairs, titles=titles, higher=True)
+        rows += beside(f"neighbours, k = {k}", size, "queries per CPU s", rates, pairs, titles=titles, higher=True)
         exact = of_k["faiss"]["found"]
         shares = {way: _shared(of_k[way]["found"], exact) for way in (*OURS, "scikit-learn")}
         same = same and min(shares[way] for way in ("exact", "nearest", "scikit-learn")) > 1 - 1e-4
         unit = "share of faiss's neighbours that it finds"
-        rows.append(Row(f"k = {k}", size, unit, titles["cells"], shares["cells"], higher=True, bar=Bar(0.95, "ours")))
+        rows.append(
+            Row(
+                f"neighbours, k = {k}",
+                size,
+                unit,
+                titles["cells"],
+                shares["cells"],
+                higher=True,
+                bar=Bar(0.95, "ours"),
+            )
+        )
     return Comparison(
         "nearest neighbours",
         rows,

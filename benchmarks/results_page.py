@@ -43,7 +43,7 @@ def page(records: list[Record]) -> str:
 
 Written by `benchmarks/run.py` from the JSON files here. "Better by" is how many times the figure of ours is better than
 the peer's, so above 1 ours is ahead. {sum(known)} of {len(known)} bars, which were set before, are met. Other programs
-may have used the cores: compare CPU seconds (of the user and the system) rather than wall seconds.
+used the cores, too: compare CPU seconds (of the user and the system) rather than wall seconds ("s").
 
 Machines:
 
@@ -56,6 +56,8 @@ Machines:
 {chr(10).join(figures)}
 
 ## How each was measured
+
+The commit is that of the code; a plus stands for changes that were not committed yet.
 
 {chr(10).join(map(_section, records))}"""
 
@@ -88,7 +90,7 @@ _VERDICTS = {True: "met", False: "**not met**", None: "not known"}
 def _bar(bar: Record) -> str:
     bound = "at least" if "at_least" in bar else "at most"
     limit = bar["at_least"] if "at_least" in bar else bar["at_most"]
-    return f"{bound} {number(limit)}{'x' if bar['of'] == 'ratio' else ''}"
+    return f"{bound} {limit:.4g}{'x' if bar['of'] == 'ratio' else ''}"
 
 
 def number(value: float) -> str:

@@ -34,14 +34,10 @@ def need_cache(size: int, folder: Path) -> Path:
 
 def need_converted(size: int, folder: Path) -> Path:
     """What `bioscan data convert --metadata-only` makes of them, made once."""
-    from bioscan_hf.data.conversion import convert
-    from bioscan_hf.hub.dataset_cards import save_dataset_card
-
-    converted = folder / "converted"
-    if not (converted / "report.json").exists():
-        convert(need_csv(size, folder), converted, [])
-        save_dataset_card(converted)
-    return converted
+    need_csv(size, folder)
+    if not (folder / "converted" / "README.md").exists():
+        convert_metadata(size, folder)
+    return folder / "converted"
 
 
 def cached(size: int, folder: Path) -> Any:
@@ -91,14 +87,15 @@ def load_again(size: int, folder: Path) -> dict[str, Any]:
 def convert_metadata(size: int, folder: Path) -> dict[str, Any]:
     """`bioscan data convert --metadata-only`, with its checks."""
     from bioscan_hf.data.conversion import convert
+    from bioscan_hf.hub.dataset_cards import save_dataset_card
 
-    target = folder / "converted-anew"
+    target = folder / "converted"
     shutil.rmtree(target, ignore_errors=True)
     with costs() as cost:
         report = convert(folder / "metadata.csv", target, [])
+        save_dataset_card(target)
     checks = [check["passed"] for check in report["checks"]]
     written = sum(path.stat().st_size for path in target.glob("**/*.parquet"))
-    shutil.rmtree(target)
     facts = {
         "specimens": sum(report["rows"]["metadata"].values()),
         "checks passed": checks.count(True),

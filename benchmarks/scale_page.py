@@ -19,8 +19,8 @@ from scale import RESULTS, parts
 from scale_projection import HEADER, projection
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-FLAT = 1.25
-"""How many times as much memory is still called flat."""
+FLAT = 0.1
+"""GB that the work may hold more at the largest size than at the smallest, to be called flat."""
 _MARKED = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _SUMMARY = ("part", "size", "CPU s", "wall s", "exponent", "at the end", "held, GB", "grown by", "resident, GB", "bars")
 Record = dict[str, Any]
@@ -48,10 +48,10 @@ def exponent(record: Record, cost: str, *, first: int = 0) -> float:
     return sum((x - middle) * y for x, y in points) / sum((x - middle) ** 2 for x, _ in points)
 
 
-def is_flat(record: Record) -> bool:
-    """Whether the memory held at the largest size is about that of the smallest."""
-    first, last = record["sizes"][0]["held"], record["sizes"][-1]["held"]
-    return bool(last <= FLAT * first)
+def grown(record: Record) -> float:
+    """How much more memory, in GB, the work holds at the largest size than at the smallest, without what was before."""
+    first, last = (size["held"] - size["held_before"] for size in (record["sizes"][0], record["sizes"][-1]))
+    return float(last - first)
 
 
 def summary(records: Sequence[Record]) -> str:
@@ -63,7 +63,7 @@ def summary(records: Sequence[Record]) -> str:
         met = power <= record["exponent"]
         bars = [f"exponent at most {record['exponent']:g}: {_verdict(met)}"]
         if record["flat"]:
-            bars.append(f"flat memory: {_verdict(is_flat(record))}")
+            bars.append(f"flat memory, within {FLAT:g} GB: {_verdict(grown(record) < FLAT)}")
         rows.append(
             [
                 record["title"],
@@ -73,7 +73,7 @@ def summary(records: Sequence[Record]) -> str:
                 f"{power:.2f}",
                 f"{exponent(record, 'cpu', first=len(record['sizes']) - 2):.2f}",
                 number(last["held"]),
-                f"{last['held'] - record['sizes'][0]['held']:+.2f}",
+                f"{grown(record):+.2f}",
                 number(last["peak"]),
                 "; ".join(bars),
             ]

@@ -20,8 +20,8 @@ Level = Literal["quiet", "normal", "verbose"]
 Json = typer.Option("--json", help="Print one JSON document and nothing else; progress goes to stderr.")
 """The option of commands whose answers machines read."""
 
-# What terminals take for commands: names in files may hold it.
-_CONTROL = dict.fromkeys([*range(10), *range(11, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
+# What terminals take for commands, and names in files may hold.
+_CONTROL = dict.fromkeys([*range(10), *range(11, 32), *range(127, 160)])
 _IN_JSON = {code: f"\\u{code:04x}" for code in range(127, 160)}  # `json` writes the others so
 
 _level: Level = "normal"
@@ -39,7 +39,7 @@ def get_level() -> Level:
 
 
 class _Console(Console):
-    """A console that shows control characters of texts instead of obeying them."""
+    """A console that leaves out control characters of texts; rich does so with some, and counts none as wide."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for text, style, control in super().render(renderable, options):

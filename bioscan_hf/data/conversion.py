@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from bioscan_hf import __version__
+from bioscan_hf.data.features import published_name
 from bioscan_hf.data.files import digest
 from bioscan_hf.data.metadata import MetadataSource, OnError, Skipped, find_metadata
 from bioscan_hf.data.metadata_conversion import convert_metadata
@@ -49,7 +50,8 @@ def convert(
 ) -> dict[str, Any]:
     """Convert a release on this machine.
 
-    Interrupted or killed, it goes on where it was when it is called again, and the result is the same to the byte.
+    Interrupted or killed, it goes on where it was when it is called again, and the result is the same to the byte. A
+    source that is replaced meanwhile, such as a damaged archive by a good one, is converted anew.
 
     Args:
         root: Folder with the released archives, or with what they unpack to.
@@ -168,9 +170,11 @@ def _continued(new: Plan) -> Plan | None:
         if there := [name for name in names if (new.folder / name).exists()]:
             raise ValueError(f"'{new.folder}' holds {there} of another origin; choose another folder.")
         return None
-    if old.shards is None or _adds_images(old, new):
-        return None
     changed = _changed(old.sources, new.sources)
+    unfinished = not (new.folder / "report.json").exists()
+    if old.shards is None or _adds_images(old, new) or (changed and unfinished and _same_settings(old, new)):
+        _forget_shards(new, changed)
+        return None
     for differs, what in (
         (old.packages != new.packages, f"other packages: {old.packages}, now {new.packages}"),
         (old.shard_bytes != new.shard_bytes, f"shards of {old.shard_bytes:,} bytes, now {new.shard_bytes:,}"),
@@ -191,6 +195,21 @@ def _adds_images(old: Plan, new: Plan) -> bool:
     )
     same = (old.shard_bytes, old.on_error) == (new.shard_bytes, new.on_error)
     return more and same and old.sources.items() <= new.sources.items()
+
+
+def _same_settings(old: Plan, new: Plan) -> bool:
+    return (old.packages, old.shard_bytes, old.on_error) == (new.packages, new.shard_bytes, new.on_error)
+
+
+def _forget_shards(plan: Plan, changed: Sequence[str]) -> None:
+    """Remove what came from sources that have changed since, such as a damaged archive that was downloaded again."""
+    every = find_metadata(plan.root).path.name in changed
+    for package, splits in plan.packages.items():
+        for split in splits:
+            archives = {path.name for path in image_archives(plan.root, {package: (split,)})}
+            if every or not archives.isdisjoint(changed):
+                for shard in (plan.folder / package).glob(f"{published_name(split)}-*.parquet"):
+                    shard.unlink()
 
 
 def _states(paths: Sequence[Path]) -> dict[str, tuple[int, int]]:

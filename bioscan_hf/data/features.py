@@ -94,6 +94,8 @@ SPLITS: tuple[Split, ...] = (
 
 SPLIT_NAMES: tuple[str, ...] = tuple(split.name for split in SPLITS)
 
+_CHUNK_CHARACTERS = {split.name: split.chunk_characters for split in SPLITS}
+
 SPLIT_UNIONS: dict[str, tuple[str, ...]] = {
     "seen": tuple(split.name for split in SPLITS if split.group == "seen"),
     "unseen": tuple(split.name for split in SPLITS if split.group == "unseen"),
@@ -160,5 +162,5 @@ def image_chunk(processid: str, split: str) -> str | None:
     >>> image_chunk("AACTA1040-20", "pretrain"), image_chunk("AACTA161-20", "val")
     ('00', None)
     """
-    digits = next((s.chunk_characters for s in SPLITS if s.name == split), 0)
-    return hashlib.md5(processid.encode(), usedforsecurity=False).hexdigest()[:digits] or None
+    digits = _CHUNK_CHARACTERS.get(split)
+    return hashlib.md5(processid.encode(), usedforsecurity=False).hexdigest()[:digits] if digits else None

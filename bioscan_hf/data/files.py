@@ -13,7 +13,6 @@ from pathlib import Path
 
 from filelock import FileLock
 
-
 # What makes a folder a model: it goes first and comes last, so that no mixture of two models loads.
 _LAST = ("adapter_config.json", "config.json")
 

@@ -48,10 +48,11 @@ def read_some(path: Path, size: int, columns: Sequence[str]) -> Iterator[pa.Tabl
             waiting.append(batch)
             rows, bytes_waiting = rows + len(batch), bytes_waiting + batch.nbytes
             if rows >= size or bytes_waiting >= _MOST_BYTES:
-                yield pa.Table.from_batches(waiting)
+                # In one piece: whoever works piece by piece would have a hundred rows at a time.
+                yield pa.Table.from_batches(waiting).combine_chunks()
                 waiting, rows, bytes_waiting = [], 0, 0
         if waiting:
-            yield pa.Table.from_batches(waiting)
+            yield pa.Table.from_batches(waiting).combine_chunks()
 
 
 def _check_names(names: Sequence[str], columns: Sequence[str], path: Path) -> None:

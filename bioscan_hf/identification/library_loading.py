@@ -16,7 +16,7 @@ from bioscan_hf.identification.calibration_records import Calibration
 from bioscan_hf.identification.image_space import ImageSpace
 from bioscan_hf.identification.keys import Keys
 from bioscan_hf.identification.library import Library
-from bioscan_hf.identification.library_checks import check_tensors
+from bioscan_hf.identification.library_checks import check_rows, check_tensors
 from bioscan_hf.identification.library_digests import check_files
 from bioscan_hf.identification.library_files import CELLS, KEYS, SPACE, SPECIMENS, find_library, read_manifest
 from bioscan_hf.identification.metric import Metric
@@ -55,6 +55,7 @@ def load_library(source: str | Path, *, revision: str | None = None, device: str
     check_files(folder, manifest)
     parts, tensors = _read_tensors(folder / SPACE), _read_tensors(folder / KEYS)
     specimens = Stored(folder / SPECIMENS)
+    check_rows(manifest, folder / SPECIMENS)
     of_specimen = specimens.columns(["key"])["key"].to_numpy()
     check_tensors(manifest, tensors, parts, of_specimen, (folder / KEYS, folder / SPACE, folder / SPECIMENS))
     keys = Keys(
@@ -75,8 +76,13 @@ def load_library(source: str | Path, *, revision: str | None = None, device: str
         image_keys = keys.of_specimen[rows].astype(np.int64)
         images = ImageSpace(models.towers, parts["image_vectors"], rows, image_keys, tower=manifest["image_tower"])
     vectors = tensors["vectors"]
+    encoder = models.barcodes.encoder
+    if encoder is not None and encoder.dimension != vectors.shape[1]:
+        raise ValueError(DAMAGED.format(folder / KEYS, f"its model makes vectors of {encoder.dimension:,} numbers"))
     # By the manifest: a repository keeps the files of former versions.
     index: Index = CellIndex.load(folder / CELLS) if CELLS in manifest["files"] else ExactIndex(vectors)
+    if isinstance(index, CellIndex) and index.shape != tuple(vectors.shape):
+        raise ValueError(DAMAGED.format(folder / CELLS, f"it is of {index.shape} numbers, not {tuple(vectors.shape)}"))
     calibration = {
         modality: _read_calibration(fitted, folder / f"calibration-{modality}.parquet")
         for modality, fitted in manifest["calibration"].items()
@@ -85,7 +91,7 @@ def load_library(source: str | Path, *, revision: str | None = None, device: str
         {name: value for name, value in manifest.items() if name not in _APART} | models.info,
         specimens,
         keys,
-        BarcodeSpace(profile, metric, models.barcodes.encoder),
+        BarcodeSpace(profile, metric, encoder),
         tensors["letters"].numpy().view(np.uint64),
         vectors,
         tensors["flags"].numpy(),

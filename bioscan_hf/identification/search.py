@@ -122,14 +122,23 @@ class CellIndex:
 
         Raises:
             OSError: If faiss is not installed, or the file cannot be read.
+            ValueError: If it holds an index of another kind.
         """
         faiss = load_faiss()
         try:
-            return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP), path)
-        except RuntimeError as error:
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+        except (RuntimeError, MemoryError) as error:
             raise OSError(
                 f"'{path}' cannot be read ({str(error).splitlines()[0]}); build the library again."
             ) from error
+        if not isinstance(index, faiss.IndexIVFScalarQuantizer):
+            raise ValueError(f"'{path}' is no index of cells, but {type(index).__name__}; build the library again.")
+        return cls(index, path)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Keys, and entries of a vector."""
+        return self._index.ntotal, self._index.d
 
     def save(self, path: Path) -> None:
         """Write it.
@@ -157,6 +166,8 @@ class CellIndex:
         cosines, found = self._index.search(
             queries, min(k, self._index.ntotal), params=self._faiss.SearchParametersIVF(**options)
         )
+        if found.max(initial=0) >= self._index.ntotal:
+            raise ValueError(f"'{self._path}' is damaged: it names keys that there are not; build the library again.")
         missing = found < 0
         last = np.maximum((~missing).sum(axis=1, keepdims=True) - 1, 0)
         found = np.where(missing, np.take_along_axis(found, last, axis=1), found)

@@ -203,6 +203,26 @@ def test_conversion_that_met_a_damaged_image_can_go_on_without_it(whole: Convers
     assert [record["processid"] for record in report["skipped"]] == [bad["processid"]]
 
 
+def test_damaged_archive_can_be_replaced(whole: Conversion, tmp_path: Path) -> None:
+    """What was made of the others stays, and nothing that was made of the damaged one."""
+    root, out = tmp_path / "root", tmp_path / "out"
+    shutil.copytree(whole.root, root)
+    bad = [row for row in ROWS if row["split"] == "train"][9]
+    without_images(root, {member(bad)}, damaged=True)
+    with pytest.raises(ValueError, match=f"image of {bad['processid']} cannot be read"):
+        convert(root, out, shard_bytes=SHARD_BYTES)
+    first = out / "cropped_256" / "train-00000-of-00002.parquet"
+    before = {path: path.stat().st_mtime_ns for path in out.glob("cropped_256/*")}
+    assert first in before and len(before) > 1
+    shutil.copy2(whole.root / "BIOSCAN_5M_cropped_256_train.zip", root)
+    convert(root, out, shard_bytes=SHARD_BYTES)
+    shown, expected = files(out), files(whole.folder)
+    for content in (shown, expected):  # the other archives were written anew by this test
+        del content["plan.json"], content["report.json"]
+    assert shown == expected
+    assert {path for path, when in before.items() if path.stat().st_mtime_ns != when} == {first}
+
+
 def test_archive_that_was_exchanged_is_noticed(whole: Conversion, tmp_path: Path) -> None:
     shutil.copytree(whole.folder, tmp_path / "out")
     plan = Plan.read(whole.root, tmp_path / "out")

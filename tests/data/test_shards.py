@@ -86,7 +86,7 @@ def test_killed_at_any_moment(whole: Conversion, tmp_path: Path) -> None:
 def test_killed_again_and_again(whole: Conversion, tmp_path: Path) -> None:
     folder, times = tmp_path / "out", 0
     assert killed(whole.root, folder, kill_at=80)
-    while killed(whole.root, folder, kill_at=64):
+    while killed(whole.root, folder, kill_at=45):
         check_nothing_half_written(folder)
         times += 1
     assert times > 2

@@ -1,7 +1,10 @@
 """The request log of the local Hub, and faults that tests ask for."""
 
 import asyncio
+import os
 import re
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +35,7 @@ class Fault:
     cut: bool = False
     drop: bool = False
     delay: float = 0.0
+    kill: int = 0
 
     def strikes(self, request: web.Request) -> bool:
         """Tell whether this request shall fail, and count it."""
@@ -77,6 +81,9 @@ async def _answer(request: web.Request, handler: Handler, fault: Fault | None) -
         return await handler(request)
     if fault.done:
         await handler(request)
+    if fault.kill:
+        with suppress(ProcessLookupError):
+            os.killpg(fault.kill, signal.SIGKILL)
     error = HubError(fault.status, "Injected fault")
     if fault.retry_after is not None:
         error.headers["Retry-After"] = str(fault.retry_after)

@@ -93,7 +93,8 @@ def test_what_is_held_out_is_asked_for_as_if_it_were_not_there(monkeypatch: pyte
     np.testing.assert_allclose(mine.probabilities, theirs.probabilities, atol=1e-4)
     np.testing.assert_array_equal(mine.novel, theirs.novel)
     assert 0 < mine.novel.sum() < len(others)
-    assert Identifier(made)(given["dna_barcode"][:])["species"].to_pylist() == given["species"][:]
+    names = Identifier(made)(others["dna_barcode"][:])["species"].to_pylist()
+    assert np.mean([mine == own for mine, own in zip(names, others["species"], strict=True)]) > 0.97, "they are in it"
 
 
 def test_of_many_specimens_some_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
