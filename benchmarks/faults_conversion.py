@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from faults_harness import Content, Refused, Scenario
 
-from bioscan_hf.data import cluster, conversion
+from bioscan_hf.data import cluster, conversion, executors
 from bioscan_hf.data.features import COLUMN_NAMES, SPLIT_NAMES
 from bioscan_hf.data.files import digest
 from bioscan_hf.data.release import METADATA_ARCHIVE, METADATA_MEMBERS, PARTS, image_member
@@ -42,7 +43,7 @@ def small_shards() -> None:
         defaults["shard_bytes"] = _SHARD_BYTES
 
 
-def on_cluster(workers: str, *words: str) -> None:
+def on_cluster(workers: str, logs: str, *words: str) -> None:
     """The program with datatrove's workers, as `--executor` starts them elsewhere.
 
     They are forks of this process: fresh ones would take their time to import.
@@ -57,6 +58,11 @@ def on_cluster(workers: str, *words: str) -> None:
     def convert(root: Path, folder: Path, *, num_proc: int, **common: Any) -> Any:
         return cluster.convert_on_cluster(root, folder, options=options, **common)
 
+    def run_tasks(*arguments: Any, **others: Any) -> bool:
+        # Elsewhere: the other way leaves no logs, and both must leave the same.
+        return executors.run_tasks(*arguments, **{**others, "logs": Path(tempfile.mkdtemp(dir=logs))})
+
+    cluster.run_tasks = run_tasks
     conversion.convert = convert  # type: ignore[assignment]
     sys.argv = ["bioscan", *words]
     main()
@@ -74,6 +80,8 @@ class Convert(Scenario):
         self._trials = count()
         self._way = 0
         write_release(inputs, made_rows())
+        self._logs = inputs.parent / "logs"
+        self._logs.mkdir()
         self.fragile = sorted(inputs.glob("*.zip"))
 
     def begin(self, output: Path) -> None:
@@ -84,7 +92,7 @@ class Convert(Scenario):
         """See `Scenario`; half of the second runs go another way than the first."""
         way = (self._way + again) % len(_WAYS)
         command = ["data", "convert", str(self.inputs), str(output)]
-        return command if way == 0 else ["faults_conversion:on_cluster", str(way), *command]
+        return command if way == 0 else ["faults_conversion:on_cluster", str(way), str(self._logs), *command]
 
     def read(self, output: Path) -> Content | None:
         """See `Scenario`."""

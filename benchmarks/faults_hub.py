@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
+from huggingface_hub.utils import disable_progress_bars
 
 TOKEN = "hf_test"
 """Of the local Hub."""
@@ -32,6 +33,7 @@ class Hub:
         if not self.url:
             raise RuntimeError("the local Hub did not start; its error is on stderr")
         self.api = HfApi(endpoint=self.url, token=TOKEN)
+        disable_progress_bars()
 
     @property
     def environment(self) -> dict[str, str]:

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from faults_data import made_specimens, write_table
 from faults_harness import Content, Refused, Scenario
-from faults_training import made_specimens, write_table
 
 from bioscan_hf import Library, load_specimens
 from bioscan_hf.data.features import COLUMN_NAMES

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from itertools import count, product
@@ -22,11 +23,12 @@ from typing import Any
 
 import torch
 from faults_conversion import made_rows, small_shards, write_release
+from faults_data import made_specimens, write_table
 from faults_harness import Content, Scenario, Trial, Wrong
 from faults_kinds import kill
-from faults_training import made_specimens, write_table
-from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
+from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, constants
 from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import disable_progress_bars
 
 from bioscan_hf import BarcodeBertConfig, BarcodeBertForMaskedLM, Library, build_tokenizer, load_specimens
 from bioscan_hf.data.conversion import convert
@@ -86,6 +88,9 @@ class Push(Scenario):
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
         self._hub = _Hub()
+        constants.HF_HUB_DISABLE_XET = True  # also in this process, which has imported the client
+        disable_progress_bars()
+        warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
         self._numbers, self._number = count(), 0
         self._other: Path | None = None  # what is pushed instead of what is in the folder of the trial
         self._requests = [0, 0]  # before and after the first run

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import random
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from datasets import Dataset, Features, Image, Value
+from faults_data import made_specimens, write_table, write_with_images
 from faults_harness import Content, Scenario, Trial, Wrong
 from faults_hub import local_hub
 from matplotlib.figure import Figure
-from PIL import Image as Pillow
 from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
 
 from bioscan_hf import BarcodeBertConfig, BarcodeBertModel, build_tokenizer
@@ -31,56 +26,10 @@ from bioscan_hf.hub.push import save_model
 from bioscan_hf.hub.uploads import NOT_FINAL
 from bioscan_hf.training import checkpoints, provenance, run
 
-TAXA = (("Afam", "Aus", "Aus bus"), ("Afam", "Aus", "Aus cus"), ("Bfam", "Dus", "Dus eus"))
-COLUMNS = ("processid", "dna_barcode", "class", "order", "family", "genus", "species", "split")
 _LAYER = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-_SPLITS = ("pretrain", "train", "train", "val", "test")
 _RETRIEVAL = ("pretrain", "train", "train", "val", "test", "key_unseen", "val_unseen", "test_unseen")
 # They tell the time that a run took.
 _TIMES = ("seconds", "samples_per_second")
-
-
-def made_specimens(count: int, letters: int, splits: Sequence[str] = _SPLITS) -> list[dict[str, str]]:
-    """Specimens of three species that differ in a few letters; all splits take turns."""
-    draw = random.Random(0)
-    gene = draw.choices("ACGT", k=letters)
-    species = [_changed(gene, letters // 8, draw) for _ in TAXA]
-    rows = []
-    for number in range(count):
-        barcode = _changed(species[number % len(TAXA)], 3, draw)
-        taxa = zip(COLUMNS[2:7], ("Insecta", "Aptera", *TAXA[number % len(TAXA)]), strict=True)
-        split = splits[number // len(TAXA) % len(splits)]
-        rows.append({"processid": f"P{number:03d}", "dna_barcode": "".join(barcode), **dict(taxa), "split": split})
-    return rows
-
-
-def _changed(barcode: Sequence[str], places: int, draw: random.Random) -> list[str]:
-    letters = list(barcode)
-    for place in draw.sample(range(len(letters)), places):
-        letters[place] = draw.choice("ACGT")
-    return letters
-
-
-def write_table(path: Path, rows: Sequence[dict[str, str]]) -> Path:
-    """Write specimens as CSV."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def write_with_images(path: Path, rows: Sequence[dict[str, str]]) -> Path:
-    """Write specimens as Parquet, with a small photograph of noise each."""
-    draw = np.random.default_rng(0)
-    stored = []
-    for row in rows:
-        file = io.BytesIO()
-        Pillow.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(file, "PNG")
-        stored.append({**row, "image": {"bytes": file.getvalue(), "path": f"{row['processid']}.png"}})
-    features = Features({**{name: Value("string") for name in COLUMNS}, "image": Image()})
-    Dataset.from_list(stored, features=features).to_parquet(path)
-    return path
 
 
 class _Training(Scenario):
@@ -142,10 +91,7 @@ class _Training(Scenario):
             for path in trial.folder.iterdir():
                 shutil.rmtree(path)
         self._hub.fail_at_random(trial.random, self._requests)
-        try:
-            code = self._pushed(trial)
-        finally:
-            self._hub.heal()
+        code = self._pushed(trial)
         trial.logs[:-1] = []
         return [code]
 
@@ -154,13 +100,14 @@ class _Training(Scenario):
         name = self._repository = f"tester/{self.name}-{next(self._repositories)}"
         code = trial.start().wait()
         self._repository = None
+        self._hub.heal()
         api, folder = self._hub.api, trial.output
         branches = [ref.name for ref in api.list_repo_refs(name).branches] if api.repo_exists(name) else []
         whole = False
         for branch in branches:
             with tempfile.TemporaryDirectory() as copy:
-                api.snapshot_download(name, revision=branch, local_dir=copy)
-                found = Path(copy)
+                wanted = None if branch == "main" else ["config.json", checkpoints.MODEL]
+                found = Path(api.snapshot_download(name, revision=branch, local_dir=copy, allow_patterns=wanted))
                 if not (found / "config.json").exists():
                     continue
                 if branch == "main":
@@ -168,7 +115,7 @@ class _Training(Scenario):
                     wrong = [path.name for path in folder.iterdir() if path.is_file() and not _same(path, found)]
                     wrong = [name for name in wrong if not name.startswith(".") and name not in NOT_FINAL]
                 else:
-                    own = {"model.safetensors": digest(found / "model.safetensors")}.items()
+                    own = {checkpoints.MODEL: digest(found / checkpoints.MODEL)}.items()
                     wrong = [] if any(own <= state.values.items() for state in self._checkpoints) else [branch]
                 if wrong:
                     raise Wrong("wrong but loads", f"{', '.join(wrong)} on the branch {branch} differ")

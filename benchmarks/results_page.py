@@ -97,7 +97,7 @@ def number(value: float) -> str:
     """Three digits, thousands with commas; shares of almost 1 with six."""
     if value and abs(value) < 0.001:
         return f"{value:.1g}"
-    if 0.99 <= value < 1:
+    if 0.999 <= value < 1:
         return f"{value:.6f}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 

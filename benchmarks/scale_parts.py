@@ -55,7 +55,8 @@ def costs() -> Iterator[Cost]:
     Yields:
         When the block has ended: `cpu` and `wall` in seconds; `peak`, the most resident memory in GB of any one
         process, with the pages of files that are mapped; `held`, the most that this process and its children held
-        together without those pages, which the system can take back at any time; `held_before`, that at the start.
+        together without those pages, which the system can take back at any time (what forks share counts in each);
+        `held_before`, that at the start.
     """
     pid, ended = os.getpid(), threading.Event()
     before = _held(pid)

@@ -59,10 +59,7 @@ def load_anywhere(
             None if source == SAMPLE else path, splits=splits, image=image, on_error=on_error, skipped=skipped
         )
         if split is not None:
-            found = sorted({name for name in specimens["split"][:] if name})
-            specimens = select_split(specimens, split)
-            if not len(specimens):
-                raise ValueError(f"'{source}' has no specimens of the split {split!r}; it has {found or 'no splits'}.")
+            specimens = own_split(specimens, split, source)
         specimens = specimens.select_columns(list(columns))
         return specimens.to_iterable_dataset() if streaming else specimens
     _check_release(path)
@@ -80,6 +77,24 @@ def load_anywhere(
     if isinstance(loaded, DatasetDict | IterableDatasetDict):
         loaded = concatenate_datasets(list(loaded.values()))
     return loaded.select_columns(list(columns))
+
+
+def own_split(specimens: Dataset, split: str, source: str | Path) -> Dataset:
+    """Keep the specimens of a split (see `select_split`).
+
+    Args:
+        specimens: Of the user's own.
+        split: Name of what to keep.
+        source: Where they are from, for the message.
+
+    Raises:
+        ValueError: If there are none, or `split` is not known.
+    """
+    chosen = select_split(specimens, split)
+    if not len(chosen):
+        found = sorted({name for name in specimens["split"][:] if name})
+        raise ValueError(f"'{source}' has no specimens of the split {split!r}; it has {found or 'no splits'}.")
+    return chosen
 
 
 def describe_anywhere(source: str | Path, splits: Path | None = None) -> tuple[str, str]:

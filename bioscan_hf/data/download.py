@@ -42,7 +42,12 @@ class Repository:
             ValueError: If its content is not that of the released file.
             OSError: If the Hub does not give it.
         """
-        local = Path(hf_hub_download(self.path, file, repo_type="dataset", revision=self.commit, token=self.token))
+        try:
+            given = hf_hub_download(self.path, file, repo_type="dataset", revision=self.commit, token=self.token)
+        except HTTPError as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise OSError(f"{self.path} does not give {file} ({reason}); try again, and it goes on.") from error
+        local = Path(given)
         _verify(local, self.path)
         return local
 

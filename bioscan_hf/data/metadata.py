@@ -263,8 +263,8 @@ def _unheard(note: Callable[[pa.csv.InvalidRow], str]) -> Iterator[None]:
 
 def _json_tables(source: MetadataSource, *, numbered: bool) -> RawTables:
     """Read records as text; they have numbers anyway."""
-    with open_metadata(source) as file:
-        records = json_records(io.TextIOWrapper(file, encoding="utf-8-sig"), str(source))
+    with open_metadata(source) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as text:
+        records = json_records(text, str(source))
         row, exhausted = 0, False
         while not exhausted:
             chunk: list[list[bytes | None]] = []

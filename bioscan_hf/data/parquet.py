@@ -14,14 +14,14 @@ from bioscan_hf.data.raw_records import LARGEST_RATIO
 _BUFFER_SIZE = 1 << 20
 # Reading so few rows at once costs 2 microseconds a row.
 _MOST_ROWS = 100
-_MOST_BYTES = 1 << 26
+_MOST_BYTES = 1 << 24
 
 
 def read_some(path: Path, size: int, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Read some columns, about `size` rows at a time.
 
     A value that is written once may stand for any number of rows, so a few kilobytes can hold what fills any memory.
-    What is read at once takes at most a quarter of what the file may inflate to, `LARGEST_RATIO` times its size, as far
+    What is read at once takes at most a sixteenth of what the file may inflate to, `LARGEST_RATIO` times its size, as far
     as the file tells the truth about the sizes of its parts.
 
     Args:
@@ -41,7 +41,8 @@ def read_some(path: Path, size: int, columns: Sequence[str]) -> Iterator[pa.Tabl
             raise _bomb(path)
         waiting: list[pa.RecordBatch] = []
         rows = bytes_waiting = 0
-        for batch in file.iter_batches(max(1, min(size, _MOST_ROWS, left // (4 * largest))), columns=columns):
+        for packed in file.iter_batches(max(1, min(size, _MOST_ROWS, left // (16 * largest))), columns=columns):
+            batch = _unpacked(packed)
             left -= batch.nbytes
             if left < 0:
                 raise _bomb(path)
@@ -68,6 +69,16 @@ def _largest_part(metadata: pq.FileMetaData, columns: Sequence[str]) -> int:
     parts = (group.column(i) for group in groups for i in range(metadata.num_columns))
     sizes = (part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] in wanted)
     return max([1, *sizes])
+
+
+def _unpacked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same rows, each with its own values instead of numbers of values."""
+    if not any(pa.types.is_dictionary(column.type) for column in batch.columns):
+        return batch
+    columns = [
+        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in batch.columns
+    ]
+    return pa.record_batch(columns, names=batch.schema.names)
 
 
 def _bomb(path: Path) -> ValueError:

@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -78,10 +78,13 @@ class ConvertedFolder(Source):
             raise ValueError(f"The conversion in '{root}' is not complete; `bioscan data convert` goes on with it.")
         self.root = root
         self._files = [path.relative_to(root).as_posix() for path in sorted(root.glob("*/*.parquet"))]
+        self._rows = _reported_rows(root / REPORT)
 
     def shards(self, family: str, split: str, *, remote: bool = False) -> list[str]:
         """See `Source`."""
-        return [str(self.root / file) for file in select_shards(self._files, family, split, str(self.root))]
+        files = select_shards(self._files, family, split, str(self.root))
+        _check_reported(files, self._rows, family, split, str(self.root))
+        return [str(self.root / file) for file in files]
 
     def images(self, package: str, split: str) -> None:
         """See `Source`."""
@@ -100,11 +103,13 @@ class HubParquet(Source):
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
-        repository.download(REPORT)  # so that the cache, without a connection, is known to be of a complete repository
+        # By it the cache is known, without a connection, to be of a complete repository, and what it lacks.
+        self._rows = _reported_rows(repository.download(REPORT))
 
     def shards(self, family: str, split: str, *, remote: bool = False) -> list[str]:
         """See `Source`."""
         files = select_shards(self.repository.files, family, split, self.repository.path)
+        _check_reported(files, self._rows, family, split, self.repository.path)
         return [self.repository.url(file) if remote else str(self.repository.download(file)) for file in files]
 
     def images(self, package: str, split: str) -> None:
@@ -206,6 +211,25 @@ def select_shards(files: Sequence[str], family: str, split: str, where: str) -> 
     if sorted(found) != list(range(count)):
         raise FileNotFoundError(f"{where} has just {len(found)} of the {count} shards of {family}, {split}.")
     return [found[number].string for number in range(count)]
+
+
+def _reported_rows(report: Path) -> Mapping[str, Mapping[str, int]]:
+    """Rows of each family and split, as a conversion says; nothing if there is no report."""
+    if not report.exists():
+        return {}
+    rows = json.loads(report.read_text(encoding="utf-8")).get("rows", {})
+    return dict(rows)
+
+
+def _check_reported(
+    files: Sequence[str], rows: Mapping[str, Mapping[str, int]], family: str, split: str, where: str
+) -> None:
+    """Tell a split without shards here from one without specimens."""
+    if not files and rows.get(family, {}).get(published_name(split)):
+        raise FileNotFoundError(
+            f"{where} has none of the shards of {family}, {split}; without a connection only those that were loaded "
+            "before are there."
+        )
 
 
 def fingerprint(root: Path) -> str:

@@ -27,7 +27,7 @@ _BLOCK_BYTES = 1 << 20
 _ROWS_AT_A_TIME = 20_000
 _SHOWN = 3
 # What reading a file that is damaged, or that somebody made, may raise.
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, pa.ArrowException)
 
 
 def verify(path: Path, *, report: Report | None = None) -> list[Check]:

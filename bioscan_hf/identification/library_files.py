@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
 from bioscan_hf.data.features import COLUMN_NAMES, bioscan_features
@@ -227,6 +227,6 @@ def find_library(source: str | Path, revision: str | None = None) -> Path:
         )
     try:
         return Path(snapshot_download(str(source), revision=revision))
-    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError) as error:
+    except (HTTPError, LocalEntryNotFoundError, HFValidationError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise OSError(f"'{source}' is no folder, and cannot be loaded from the Hub ({reason}).") from error

@@ -60,7 +60,7 @@ def check_nothing_half_written(folder: Path) -> None:
         assert planned and len(finished) == len(planned)
 
 
-@pytest.mark.parametrize("kill_at", [0, 5, 30, 61, 62, 66, 73, 74, 120])
+@pytest.mark.parametrize("kill_at", [0, 5, 30, 61, 62, 66, 97, 98, 140])
 def test_killed_conversion_goes_on_to_the_same_bytes(kill_at: int, whole: Conversion, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     assert killed(whole.root, folder, kill_at)
@@ -85,7 +85,7 @@ def test_killed_at_any_moment(whole: Conversion, tmp_path: Path) -> None:
 
 def test_killed_again_and_again(whole: Conversion, tmp_path: Path) -> None:
     folder, times = tmp_path / "out", 0
-    assert killed(whole.root, folder, kill_at=80)
+    assert killed(whole.root, folder, kill_at=110)
     while killed(whole.root, folder, kill_at=45):
         check_nothing_half_written(folder)
         times += 1

@@ -7,7 +7,7 @@ import pytest
 
 from bioscan_hf.data.download import Repository
 from bioscan_hf.data.features import SPLIT_NAMES
-from bioscan_hf.data.sources import Archives, ConvertedFolder, fingerprint, open_source, select_shards
+from bioscan_hf.data.sources import Archives, ConvertedFolder, HubParquet, fingerprint, open_source, select_shards
 from tests.made_conversion import make_conversion
 from tests.made_release import Row, made_rows, make_release, member, unpack_release, write_csv
 
@@ -93,3 +93,16 @@ def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=str(rows[-1]["processid"])):
             open_source(path, cache=tmp_path / "cache")
     assert not [item for item in (tmp_path / "cache" / "bioscan_hf").iterdir() if item.suffix != ".lock"]
+
+
+def test_split_that_is_not_here_is_not_taken_for_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the cache, without a connection, when another split was loaded before."""
+    make_conversion(tmp_path, [row for row in made_rows(2) if row["split"] in ("train", "test")])
+    for path in tmp_path.glob("*/train-*.parquet"):
+        path.unlink()
+    files = tuple(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    monkeypatch.setattr(Repository, "download", lambda self, file: tmp_path / file)
+    for source in (HubParquet(Repository("a/b", "0123", files)), ConvertedFolder(tmp_path)):
+        assert len(source.shards("metadata", "test")) == 1 and source.shards("metadata", "val") == []
+        with pytest.raises(FileNotFoundError, match="has none of the shards of metadata, train"):
+            source.shards("metadata", "train")

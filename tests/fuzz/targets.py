@@ -203,7 +203,7 @@ def _image_table(content: bytes, folder: Path) -> None:
 ZIP_MEMBERS = {"a/1.jpg": b"one" * 20, "a/2.jpg": b"two" * 30, "a/3.jpg": b"", "b/4.txt": b"4" * 500}
 
 
-def _made_zip(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+def made_zip(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, content in members.items():
@@ -296,7 +296,7 @@ METADATA_CSV = (_csv_of(ROWS), _csv_of(ROWS[:1]).replace(b"Aus bus", b'"Aus, ""b
 METADATA_JSON = (json.dumps(ROWS).encode(), json.dumps({"@context": {}, "@graph": ROWS}, indent=1).encode())
 _NAME = "bioscan5m/metadata/csv/BIOSCAN_5M_Insect_Dataset_metadata.csv"
 METADATA_ZIP = tuple(
-    _made_zip({_NAME: METADATA_CSV[0]}, method) for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED)
+    made_zip({_NAME: METADATA_CSV[0]}, method) for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED)
 )
 
 TARGETS = {
@@ -310,7 +310,7 @@ TARGETS = {
     "metadata_csv": Target(_metadata("BIOSCAN_5M_Insect_Dataset_metadata.csv"), METADATA_CSV),
     "metadata_json": Target(_metadata("BIOSCAN_5M_Insect_Dataset_metadata.jsonld"), METADATA_JSON),
     "metadata_zip": Target(_metadata("BIOSCAN_5M_metadata.zip"), METADATA_ZIP),
-    "zip": Target(_zip, (_made_zip(ZIP_MEMBERS), _made_zip(ZIP_MEMBERS, zipfile.ZIP_STORED))),
+    "zip": Target(_zip, (made_zip(ZIP_MEMBERS), made_zip(ZIP_MEMBERS, zipfile.ZIP_STORED))),
     "image": Target(_image, IMAGES),
     "image_folder": Target(_image_folder, IMAGES),
     "image_table": Target(_image_table, IMAGE_TABLE),

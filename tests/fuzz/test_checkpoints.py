@@ -236,7 +236,7 @@ def test_a_few_numbers_make_no_model_of_many_layers(tmp_path: Path, monkeypatch:
     weights = dict(stock().token_classifier.state_dict())
     weights |= {f"bert.encoder.layer.{i}.attention.self.query.bias": torch.ones(1) for i in range(2, 90)}
     torch.save({"model": weights}, tmp_path / "c.pt")
-    with pytest.raises(ValueError, match="larger than its weights|more than 500 parts"):
+    with pytest.raises(ValueError, match=r"larger than its weights|more than 500 parts"):
         convert_barcodebert(tmp_path / "c.pt", HEADS)
 
 

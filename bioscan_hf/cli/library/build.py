@@ -12,6 +12,8 @@ from bioscan_hf.cli.library.common import Source, Splits, load, reporting, show
 from bioscan_hf.cli.screen import Screen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from datasets import Dataset
 
 CALIBRATION = ("val", "val_unseen", "other_heldout")
@@ -78,7 +80,7 @@ def build(
     # Imported here, so that help and wrong usage need not wait for them.
     from transformers.utils.logging import disable_progress_bar
 
-    from bioscan_hf.data.anywhere import describe_anywhere, is_own, load_anywhere
+    from bioscan_hf.data.anywhere import describe_anywhere, is_own, own_split
     from bioscan_hf.identification.library import Library
     from bioscan_hf.identification.library_files import read_manifest, writing
     from bioscan_hf.identification.models import load_models
@@ -91,12 +93,20 @@ def build(
     with writing(output) as save, reporting(words) as report:
         models = load_models(model, image_model, device=device)
         image = models.images is not None
-        divided = not is_own(source) or any(load_anywhere(source, ["split"], splits=splits, on_error=on_error)["split"])
+        # A user's own file is read once.
+        own = load(source, split=None, splits=splits, image=image, on_error=on_error) if is_own(source) else None
+        divided = own is None or any(own["split"][:])
         split = split or ("train" if divided else None)
-        specimens = load(source, split=split, splits=splits, image=image, on_error=on_error)
+
+        def of(split: str | None) -> Dataset:
+            if own is None:
+                return load(source, split=split, splits=splits, image=image, on_error=on_error)
+            return own if split is None else own_split(own, split, source)
+
+        specimens = of(split)
         held_out: Dataset | None = None
         if calibration != HELD_OUT and (divided or calibration is not None):
-            held_out = _others(source, calibration, split, splits, image=image, on_error=on_error)
+            held_out = _others(of, calibration, split)
         name, revision = describe_anywhere(source, splits)
         info = {"source": name, "revision": revision, "split": split, "command": this_command()}
         library = Library.build(
@@ -115,9 +125,7 @@ def build(
     words.print(f"\nWritten to {output}/. Now: bioscan identify QUERIES --library {output}")
 
 
-def _others(
-    source: str, wanted: str | None, split: str | None, splits: Path | None, *, image: bool, on_error: str
-) -> Dataset | None:
+def _others(of: Callable[[str], Dataset], wanted: str | None, split: str | None) -> Dataset | None:
     """Specimens that probabilities are fitted on; None if there are none of the usual splits."""
     from bioscan_hf.data.features import resolve_split
 
@@ -127,7 +135,7 @@ def _others(
     if not chosen:
         return None
     try:
-        return load(source, split=chosen, splits=splits, image=image, on_error=on_error)
+        return of(chosen)
     except ValueError:
         if wanted:
             raise

@@ -11,8 +11,8 @@ import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
-    HfHubHTTPError,
     HFValidationError,
+    HTTPError,
     LocalEntryNotFoundError,
     StrictDataclassError,
 )
@@ -98,7 +98,7 @@ def find_model(
         config = Path(hf_hub_download(spec, "config.json", revision=revision))
     except HFValidationError as error:
         raise ValueError(f"'{spec}' is no encoder; expected {expected}.") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+    except (HTTPError, LocalEntryNotFoundError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise OSError(
             f"'{spec}' is no folder, and cannot be loaded from the Hub ({reason}). Expected {expected}."

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from bioscan_hf.identification.library import Library
+from bioscan_hf.identification.library_files import writing
 from bioscan_hf.identification.search import CellIndex
 from tests.cli.test_program import run
 from tests.identification.made_library import specimens
@@ -25,6 +26,16 @@ def test_further_specimens(lib: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         *specimens("test", 20)["processid"],
     ]
     assert json.loads((lib / "library.json").read_text())["dtype"] == "float16", "as it was"
+
+
+def test_while_another_process_writes_it_is_refused(
+    lib: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What both add would else be what the last one adds."""
+    with writing(lib):
+        assert run(monkeypatch, "library", "add", "lib", "all.csv", "--split", "test") == 1
+    assert "Another process writes the library" in capsys.readouterr().err
+    assert len(Library.load(lib).specimens) == 30
 
 
 def test_cells_are_made_anew(lib: Path, monkeypatch: pytest.MonkeyPatch) -> None:
