@@ -11,6 +11,7 @@ import accelerator
 import barcodebert_ways as ways
 import numpy as np
 import torch
+from barcodebert_sizes import COMPARED, FULL, QUICK, Result, Sizes
 from barcodes import REPEATS, SHARES, made_barcodes
 from comparison import Bar, Comparison, Options, Row, beside
 from measuring import fresh
@@ -36,8 +37,8 @@ class Measured:
         sizes: How much was measured.
     """
 
-    results: dict[tuple[str, int], ways.Result]
-    sizes: ways.Sizes
+    results: dict[tuple[str, int], Result]
+    sizes: Sizes
 
     def costs(self, name: str, k: int) -> dict[str, float]:
         """One of the costs of each way that was measured for k."""
@@ -53,13 +54,13 @@ def measure(part: str, options: Options, folder: Path) -> Measured:
         options: Of the run.
         folder: Takes models and vectors.
     """
-    sizes = ways.QUICK if options.quick else ways.FULL
+    sizes = QUICK if options.quick else FULL
     barcodes, order = made_barcodes(sizes.barcodes, SEED), random.Random(SEED)
     of_part, function = ways.PARTS[part]
     if part != "tokenizing":
         for k in sizes.ks:
             fresh(options.quick, ways.save_model, folder / f"k{k}", k, sizes)
-    results: dict[tuple[str, int], list[ways.Result]] = {}
+    results: dict[tuple[str, int], list[Result]] = {}
     ks = TOKENIZED if part == "tokenizing" else sizes.ks
     for number in range(1 if options.quick else options.rounds):
         jobs = [(name, k) for name, way in of_part.items() if way.bar or not number for k in ks]
@@ -137,7 +138,7 @@ def compare_embedding(options: Options) -> Comparison:
             f"{MODELS} Bars of bfloat16 hold for processors that multiply in it; here "
             f"{'this one does' if accelerator.cpu_has_bfloat16() else 'this one does not, so there are none'}.",
             f"BIOSCAN-5M has {REPEATS:.2f} specimens per distinct barcode. The reference's way computes every "
-            f"specimen, `embed` each distinct barcode once. The reference and float32 embed {ways.COMPARED} barcodes.",
+            f"specimen, `embed` each distinct barcode once. The reference and float32 embed {COMPARED} barcodes.",
             "The reference takes the classifier off before it embeds (`knn_probing.py`); the Hub's card does not.",
             f"{_lengths()} {TURNS}",
         ],
@@ -167,7 +168,7 @@ def agreement(folder: Path, way: str, k: int) -> dict[str, float]:
 
 
 def _agreement_rows(k: int, agreements: dict[tuple[str, int], dict[str, float]]) -> list[Row]:
-    size = f"{ways.COMPARED} barcodes"
+    size = f"{COMPARED} barcodes"
     title = ways.EMBEDDING["float32"].title
     difference = agreements["float32", k]["difference"]
     rows = [Row(f"vectors, k = {k}", size, "largest difference from the reference", title, difference, bar=_AGREE)]
@@ -216,7 +217,7 @@ def _on_device(part: str, options: Options, folder: Path) -> list[Row]:
     """Rows of the GPU, if there is one; a quick run has the CPU in its place."""
     if not (torch.cuda.is_available() or options.quick):
         return []
-    sizes, rows = ways.QUICK if options.quick else ways.FULL, []
+    sizes, rows = QUICK if options.quick else FULL, []
     for way in accelerator.WAYS:
         if way.startswith(part) and not (options.quick and "compiled" in way):
             found = fresh(

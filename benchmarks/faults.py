@@ -231,7 +231,8 @@ trial ends with the same command again (`--resume` where that is the way), whose
 run, with no file too many. The others are wrong: records were lost or doubled, what was left loaded and was not right,
 the second run failed or left something over, an error was a traceback, or a run hung.
 
-- kill -9: of the whole process group, half of the trials at a random moment, half between two changes of files.
+- kill -9: of the whole process group, half of the trials at a random moment, half between two changes of files, mostly
+  just before or after one gets its name.
 - disk full: from the start, or it fills up in the middle; then there is space again.
 - corrupt file: a bit, the end or all of an input, or of a file that a killed run had left. The error must name it.
 - clock change: by up to a year, in the middle or before the second run; files then have dates of the past or future.

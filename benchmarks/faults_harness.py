@@ -125,6 +125,7 @@ class Reference:
         names: Paths of all files and folders in the folder of the trial.
         seconds: How long a run lasts.
         changes: How often it changes files.
+        renames: Numbers of those changes that give a new name.
         size: Bytes in the folder at the end.
         largest: Bytes of its largest file.
     """
@@ -134,6 +135,7 @@ class Reference:
     names: frozenset[str]
     seconds: float
     changes: int
+    renames: Sequence[int]
     size: int
     largest: int
 
@@ -184,6 +186,13 @@ class Trial:
         """Paths of all that is in the folder."""
         return frozenset(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*"))
 
+    def any_change(self) -> int:
+        """Number of a change of files of the run, half of them just before or after something gets another name."""
+        reference = self.reference
+        if reference.renames and self.random.random() < 0.5:
+            return self.random.choice(reference.renames) + self.random.randint(0, 1)
+        return self.random.randint(1, reference.changes)
+
     def check_named(self) -> None:
         """See that the last run named the damaged file.
 
@@ -224,5 +233,6 @@ def check_words(code: int | None, said: str) -> None:
     """
     if code is None:
         raise Wrong("hung", said[-300:])
-    if "Traceback (most recent call last)" in said or (code and (code < 0 or "bioscan: " not in said)):
+    unclear = code < 0 or "bioscan: " not in said or "bioscan: [Errno" in said
+    if "Traceback (most recent call last)" in said or (code and unclear):
         raise Wrong("traceback", f"exit code {code}: {said[-500:]}")

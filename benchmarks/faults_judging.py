@@ -30,7 +30,8 @@ def undisturbed(scenario: Scenario, server: Server, folder: Path) -> Reference:
             raise RuntimeError(f"`{scenario.name}` gives nothing, or not the same twice: {content}")
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
         earlier = scenario.earlier(trial.output)
-        whole = Reference(content, earlier, trial.names(), seconds, program.changes, sum(sizes), max(sizes, default=0))
+        costs = (seconds, *program.changes, sum(sizes), max(sizes, default=0))
+        whole = Reference(content, earlier, trial.names(), *costs)
         found.append(whole)
         trial.clear()
     return found[1]
@@ -44,14 +45,15 @@ def judge(trial: Trial, fault: Fault) -> tuple[str, str]:
     """
     try:
         trial.scenario.begin(trial.output)
-        kind = _left(trial, fault(trial))
+        replaces = trial.output.exists()
+        kind = _left(trial, fault(trial), replaces=replaces)
         _mended(trial)
     except Wrong as wrong:
         return wrong.args[0], wrong.args[1]
     return kind, ""
 
 
-def _left(trial: Trial, codes: Sequence[int | None]) -> str:
+def _left(trial: Trial, codes: Sequence[int | None], *, replaces: bool) -> str:
     """See that the programs ended as they should, and what they left."""
     for code, run in zip(codes, range(len(trial.logs)), strict=True):
         if code != KILLED:
@@ -60,6 +62,8 @@ def _left(trial: Trial, codes: Sequence[int | None]) -> str:
     done = content is not None and content.difference(trial.reference.content) is None
     if 0 in codes and not done and trial.damaged is None:
         raise Wrong("lost", f"it says that it is done, and is not ({refused or 'nothing is there'})")
+    if replaces and content is None and trial.damaged is None:
+        raise Wrong("lost", f"what was there before is gone, and nothing has taken its place ({refused})")
     if done:
         return "finished before the fault"
     if content is not None:

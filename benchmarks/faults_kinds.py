@@ -23,7 +23,7 @@ def kill(trial: Trial) -> list[int | None]:
     """Kill the whole process group: at a random moment, or between two changes of files."""
     draw, reference = trial.random, trial.reference
     if draw.random() < 0.5:
-        return [trial.start(kill_at=draw.randint(1, reference.changes)).wait()]
+        return [trial.start(kill_at=trial.any_change()).wait()]
     program = trial.start()
     time.sleep(draw.uniform(0, reference.seconds))
     program.kill()
@@ -95,7 +95,7 @@ def corrupt(trial: Trial) -> list[int | None]:
             trial.check_named()
         trial.damaged = None
         return [code]
-    code = trial.start(kill_at=draw.randint(1, trial.reference.changes + 1)).wait()
+    code = trial.start(kill_at=trial.any_change()).wait()
     if left := [path for path in scenario.left(trial.folder) if path.stat().st_size]:
         trial.damaged = draw.choice(left)
         damage(trial, trial.damaged)
@@ -117,12 +117,12 @@ def clock(trial: Trial) -> list[int | None]:
     """Let the clock jump in the middle of a run, or before the second one, with files of the past or the future."""
     draw, step = trial.random, trial.random.uniform(-_YEAR, _YEAR)
     if draw.random() < 0.5:
-        code = trial.start(clock=(draw.randint(1, trial.reference.changes), step)).wait()
+        code = trial.start(clock=(trial.any_change(), step)).wait()
         check_words(code, trial.says())
         if code:
             raise Wrong("cannot go on", trial.says()[-300:])
         return [code]
-    code = trial.start(kill_at=draw.randint(1, trial.reference.changes)).wait()
+    code = trial.start(kill_at=trial.any_change()).wait()
     for path in (trial.folder, *trial.folder.rglob("*")):
         when = time.time() + draw.uniform(-_YEAR, _YEAR)
         os.utime(path, (when, when), follow_symlinks=False)
@@ -139,7 +139,7 @@ def two(trial: Trial) -> list[int | None]:
         second = trial.start(again=draw.random() < 0.5)
     else:
         # The first stands still between two changes of files, as long as the second one takes.
-        first = trial.start(stop_at=draw.randint(1, trial.reference.changes))
+        first = trial.start(stop_at=trial.any_change())
         first.pause(LIMIT)
         second = trial.start(again=draw.random() < 0.5)
         second.pause(2 * seconds + 1)

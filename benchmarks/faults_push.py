@@ -6,14 +6,10 @@ the same contents.
 
 from __future__ import annotations
 
-import json
-import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import warnings
 from collections.abc import Mapping
 from functools import partial
@@ -24,11 +20,11 @@ from typing import Any
 import torch
 from faults_conversion import made_rows, small_shards, write_release
 from faults_data import made_specimens, write_table
-from faults_harness import Content, Scenario, Trial, Wrong
+from faults_harness import KILLED, Content, Scenario, Trial, Wrong, check_words
+from faults_hub import TOKEN, local_hub
 from faults_kinds import kill
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, constants
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import disable_progress_bars
 
 from bioscan_hf import BarcodeBertConfig, BarcodeBertForMaskedLM, Library, build_tokenizer, load_specimens
 from bioscan_hf.data.conversion import convert
@@ -37,8 +33,6 @@ from bioscan_hf.hub.dataset_cards import save_dataset_card
 from bioscan_hf.hub.library_push import push_library
 from bioscan_hf.hub.push import save_card, save_model
 
-_ROOT = Path(__file__).parents[1]
-_TOKEN = "hf_test"  # of the local Hub
 _KINDS = ("model", "dataset", "library")
 _VERSIONS = ("former", "new", "other")
 _TYPES = {"model": "model", "dataset": "dataset", "library": "model"}
@@ -63,16 +57,6 @@ def push_all(folder: str, number: str) -> None:
     pushed("library", "push", f"{folder}/library", repository("library", number))
 
 
-def impatient() -> None:
-    """Let the client and the pushes wait a fraction of the time before they try again."""
-    sleep = time.sleep
-
-    def shorter(seconds: float) -> None:
-        sleep(seconds / 100)
-
-    vars(time)["sleep"] = shorter
-
-
 def repository(kind: str, number: int | str) -> str:
     """Name of the repository of a trial."""
     return f"tester/{kind}-{number}"
@@ -83,24 +67,16 @@ class Push(Scenario):
 
     name = "push"
     dashes: Mapping[str, str] = {"corrupt": "what lies in a folder is pushed as it is; loading it tells of damage"}
-    patches = ("faults_push:impatient",)
+    patches = ("faults_hub:impatient",)
 
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
-        self._hub = _Hub()
+        self._hub = local_hub()
         constants.HF_HUB_DISABLE_XET = True  # also in this process, which has imported the client
-        disable_progress_bars()
         warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
+        self.environment = self._hub.environment
         self._numbers, self._number = count(), 0
-        self._other: Path | None = None  # what is pushed instead of what is in the folder of the trial
         self._requests = [0, 0]  # before and after the first run
-        self.environment = {
-            "HF_ENDPOINT": self._hub.url,
-            "HF_TOKEN": _TOKEN,
-            "HF_HUB_OFFLINE": "0",
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        }
         self.faults = {"kill": self.kill, "hub": self.disturb, "two": self.two}
         for number, version in enumerate(_VERSIONS):
             _make(inputs / version, number)
@@ -110,7 +86,7 @@ class Push(Scenario):
         """What each repository holds when a version has been pushed on top of the former one."""
         self._publish(self.inputs / "former")
         for module in (push, dataset_push):
-            vars(module)["HfApi"] = partial(HfApi, endpoint=self._hub.url, token=_TOKEN)
+            vars(module)["HfApi"] = partial(HfApi, endpoint=self._hub.url, token=TOKEN)
         folder = self.inputs / "pushed"
         shutil.copytree(self.inputs / version, folder)
         if version != "former":
@@ -155,7 +131,7 @@ class Push(Scenario):
 
     def words(self, output: Path, *, again: bool = False) -> list[str]:
         """The same the second time."""
-        return ["faults_push:push_all", str(self._other or output), str(self._number)]
+        return ["faults_push:push_all", str(output), str(self._number)]
 
     def read(self, output: Path) -> Content | None:
         """What the repositories hold."""
@@ -168,26 +144,10 @@ class Push(Scenario):
         states = product(*([self._states[version][kind] for version in _VERSIONS] for kind in _KINDS))
         return [Content(values=dict(zip(_KINDS, found, strict=True))) for found in states]
 
-    def _any_request(self, draw: random.Random) -> int:
-        """Number of a request of the run, from 0."""
-        before, after = self._requests
-        return draw.randrange(after - before)
-
     def disturb(self, trial: Trial) -> list[int | None]:
         """Some requests fail, in one way or another."""
-        draw = trial.random
-        ways: list[dict[str, Any]] = [
-            {"status": 500},
-            {"status": 503},
-            {"status": 429, "retry_after": draw.choice([0, 3])},
-            {"status": 504, "done": True},
-            {"cut": True},
-            {"drop": True},
-            {"delay": 0.3},
-        ]
-        self._hub.fail(
-            after=draw.randrange(self._requests[1] - self._requests[0]), times=draw.randint(1, 8), **draw.choice(ways)
-        )
+        before, after = self._requests
+        self._hub.fail_at_random(trial.random, after - before)
         try:
             return [trial.start().wait()]
         finally:
@@ -223,59 +183,20 @@ class Push(Scenario):
             for kind in _KINDS:
                 shutil.rmtree(trial.output / kind)
                 shutil.copytree(self.inputs / "new" / kind, trial.output / kind)
-            return codes
-        second = (
-            trial.start(words=["faults_push:push_all", str(other), str(self._number)])
-            if way == "other"
-            else trial.start()
-        )
-        codes = [first.wait(), second.wait()]
-        if 0 not in codes:
+        else:
+            folder = other if way == "other" else trial.output
+            second = trial.start(words=["faults_push:push_all", str(folder), str(self._number)])
+            codes = [first.wait(), second.wait()]
+        for run, code in enumerate(codes):
+            check_words(code, trial.says(run))
+        if way != "changes" and 0 not in codes:
             raise Wrong("cannot go on", f"both failed: {trial.says(0)[-200:]} {trial.says(1)[-200:]}")
-        return codes
+        # Unless both push the same, the other version may have come last.
+        return codes if way == "same" else [KILLED] * len(codes)
 
     def close(self) -> None:
         """End the Hub."""
         self._hub.close()
-
-
-class _Hub:
-    """The local Hub of the tests, in a process of its own."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        command = [sys.executable, "-m", "tests.hub_server", self._folder.name]
-        self._server = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True)
-        assert self._server.stdout is not None
-        self.url = self._server.stdout.readline().strip()
-        if not self.url:
-            raise RuntimeError("the local Hub did not start; its error is on stderr")
-        self.api = HfApi(endpoint=self.url, token=_TOKEN)
-
-    def fail(self, **fault: Any) -> None:
-        """Let requests fail; see `tests/hub_server/faults.py`."""
-        self._control("POST", "/_faults", {"method": "", "path": "", **fault})
-
-    def heal(self) -> None:
-        """Forget the faults that have not struck."""
-        self._control("DELETE", "/_faults")
-
-    def requests(self) -> int:
-        """Number of requests so far."""
-        return len(json.loads(self._control("GET", "/_requests")))
-
-    def _control(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
-        data = json.dumps(body).encode() if body else None
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(urllib.request.Request(self.url + path, data, method=method), timeout=30) as response:
-            content: bytes = response.read()
-        return content
-
-    def close(self) -> None:
-        """End it."""
-        self._server.kill()
-        self._server.communicate()
-        self._folder.cleanup()
 
 
 def _make(folder: Path, number: int) -> None:

@@ -75,9 +75,10 @@ class Program:
             os.killpg(self.pid, signal.SIGCONT)
 
     @property
-    def changes(self) -> int:
-        """How many changes of files it made, if it ended by itself."""
-        return int(self._counter.read_text())
+    def changes(self) -> tuple[int, list[int]]:
+        """How many changes of files it made, if it ended by itself, and the numbers of those that gave a new name."""
+        count, *renames = map(int, self._counter.read_text().split())
+        return count, renames
 
 
 class Server:
@@ -177,6 +178,9 @@ def _become(asked: dict[str, Any]) -> int:
         os.chdir(asked["cwd"])
     for patch in asked.get("patches", ()):
         _named(patch)()
+    if "limit" in asked:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error of the call instead
+        resource.setrlimit(resource.RLIMIT_FSIZE, (asked["limit"], asked["limit"]))
     counted = _strike(asked)
     name, *rest = asked["words"]
     code = 0
@@ -195,7 +199,7 @@ def _become(asked: dict[str, Any]) -> int:
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    Path(asked["counter"]).write_text(str(counted()))
+    Path(asked["counter"]).write_text(" ".join(map(str, counted())))
     return code
 
 
@@ -205,12 +209,10 @@ def _named(name: str) -> Callable[..., Any]:
     return called
 
 
-def _strike(asked: Mapping[str, Any]) -> Callable[[], int]:
-    """Let the faults strike that are asked for; returns what tells the number of changes so far."""
-    if "limit" in asked:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error of the call instead
-        resource.setrlimit(resource.RLIMIT_FSIZE, (asked["limit"], asked["limit"]))
+def _strike(asked: Mapping[str, Any]) -> Callable[[], list[int]]:
+    """Let the faults strike that are asked for; returns what tells the number of changes so far, and of renames."""
     below, changes = asked["below"], 0
+    renames: list[int] = []
     kill_at, stop_at, (clock_at, step) = asked.get("kill_at"), asked.get("stop_at"), asked.get("clock", (None, 0.0))
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -227,6 +229,8 @@ def _strike(asked: Mapping[str, Any]) -> Callable[[], int]:
         if place.startswith("/") and not place.startswith(below):
             return
         changes += 1
+        if event == "os.rename":
+            renames.append(changes)
         if changes == kill_at:
             os.killpg(0, signal.SIGKILL)
         if changes == stop_at:
@@ -235,7 +239,7 @@ def _strike(asked: Mapping[str, Any]) -> Callable[[], int]:
             _move_clock(step)
 
     sys.addaudithook(watch)
-    return lambda: changes
+    return lambda: [changes, *renames]
 
 
 def _move_clock(step: float) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import NullLocator
 
 _COLUMNS = 4
 _BLUE = "#0072b2"
@@ -37,6 +38,8 @@ def _save(records: Sequence[Record], folder: Path, cost: str) -> Path:
             axes.plot(sizes, held, color=_BLUE, marker="o", markersize=4)
             axes.annotate(f"{held[-1]:.2g} GB", (sizes[-1], held[-1]), (-4, 6), **_LABEL)
         axes.set(xscale="log", yscale="log", title=record["title"], xlabel=record["unit"])
+        axes.set_xticks(sizes, [_short(size) for size in sizes])
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.title.set_fontsize(8)
         axes.xaxis.label.set_fontsize(8)
         axes.tick_params(labelsize=7)
@@ -50,6 +53,10 @@ def _save(records: Sequence[Record], folder: Path, cost: str) -> Path:
     figure.savefig(path, dpi=100, metadata={"Software": None})
     plt.close(figure)
     return path
+
+
+def _short(count: int) -> str:
+    return f"{count / 1e6:.2g} M" if count >= 1e5 else f"{count / 1e3:g} k"
 
 
 _LABEL: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 7}

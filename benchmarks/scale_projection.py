@@ -17,6 +17,7 @@ QUERIES = 1_000_000
 IMAGES_GB = 39.1
 """Of the package cropped_256: its archives on the Hub."""
 RANKS = 64
+TERAFLOPS = 100
 HEADER = ("step", "how much", "measured rate", "source", "formula", "on paper")
 NOT_MEASURED = "not measured here"
 Record = dict[str, Any]
@@ -81,7 +82,21 @@ def _model_rows(others: Path) -> list[Row]:
     steps = _figures(training, "k = 8", "CPU s")
     rate = batches[0] / min(steps) if steps else None
     rows += _rated("pretraining, BarcodeBERT of 4 layers, k = 8", examples, EXAMPLES, rate, "training_step", "core")
-    return rows + _on_devices("pretraining, BarcodeBERT", examples, EXAMPLES, training, "training_step")
+    rows += _on_devices("pretraining, BarcodeBERT", examples, EXAMPLES, training, "training_step")
+    flops = 3 * _forward_flops() * EXAMPLES
+    at_one = f"{_rounded(flops / 1e12 / 3600)} hours at 1 TFLOP/s reached, a {TERAFLOPS}th of that at {TERAFLOPS}"
+    formula = "barcodes x 3 x operations of a forward pass"
+    return [*rows, ["the same as operations", examples, f"{flops:.2g} FLOP", "accelerator.py", formula, at_one]]
+
+
+def _forward_flops() -> float:
+    """Of a barcode in the paper's model with the head at half of the positions."""
+    from accelerator import forward_flops
+
+    from bioscan_hf.models.barcodebert.configuration_barcodebert import BarcodeBertConfig
+
+    config = BarcodeBertConfig(num_hidden_layers=4, num_attention_heads=4, kmer_size=8)
+    return forward_flops(config, config.max_nucleotides // 8, predicted=config.max_nucleotides // 8 / 2)
 
 
 def _library_rows(parts: dict[str, Record]) -> list[Row]:
@@ -103,10 +118,8 @@ def _rated(what: str, of: str, amount: int, rate: float | None, source: str, chi
     """A step of which so many are done per second of a core or GPU."""
     if rate is None:
         return [[what, of, NOT_MEASURED, f"{source}.json", "", ""]]
-    hours = amount / rate / 3600
-    return [
-        [what, of, f"{rate:,.3g} per s of a {chip}", f"{source}.json", "amount / rate", f"{hours:,.3g} {chip}-hours"]
-    ]
+    hours = f"{_rounded(amount / rate / 3600)} {chip}-hours"
+    return [[what, of, f"{_rounded(rate)} per s of a {chip}", f"{source}.json", "amount / rate", hours]]
 
 
 def _on_devices(what: str, of: str, amount: int, rows: Sequence[Record], source: str) -> list[Row]:
@@ -116,6 +129,11 @@ def _on_devices(what: str, of: str, amount: int, rows: Sequence[Record], source:
         return [[f"{what}, on a GPU", of, NOT_MEASURED, f"{source}.json", "", ""]]
     best = max(found, key=lambda row: float(row["ours"]["value"]))
     return _rated(f"{what}, {best['what']}", of, amount, best["ours"]["value"], source, "GPU")
+
+
+def _rounded(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _kept(path: Path) -> list[Record]:

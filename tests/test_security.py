@@ -56,10 +56,10 @@ def dotted(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def full_names(tree: ast.AST) -> dict[str, str]:
+def full_names(nodes: list[ast.AST]) -> dict[str, str]:
     """What names that are imported stand for."""
-    found = {}
-    for node in ast.walk(tree):
+    found: dict[str, str] = {}
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names if alias.asname}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -69,19 +69,19 @@ def full_names(tree: ast.AST) -> dict[str, str]:
 
 def dangers(code: str, *, reads_pickles: bool = False) -> Iterator[str]:
     """What must not be there: line and reason."""
-    tree = ast.parse(code)
-    known = full_names(tree)
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(code)))
+    known = full_names(nodes)
+    for node in nodes:
         reasons: Iterator[str] = iter(())
         if isinstance(node, ast.Call):
             first, dot, rest = dotted(node.func).partition(".")
-            reasons = of_call(known.get(first, first) + dot + rest, node, tree, reads_pickles)
+            reasons = of_call(known.get(first, first) + dot + rest, node, nodes, reads_pickles)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             reasons = of_defaults(node.args)
         yield from (f"line {getattr(node, 'lineno', 0)}: {reason}" for reason in reasons)
 
 
-def of_call(name: str, node: ast.Call, tree: ast.AST, reads_pickles: bool) -> Iterator[str]:
+def of_call(name: str, node: ast.Call, nodes: list[ast.AST], reads_pickles: bool) -> Iterator[str]:
     given = {keyword.arg: keyword.value for keyword in node.keywords}
     if reason := NEVER.get(name) or METHODS.get(name.rpartition(".")[2]):
         yield f"`{name}` {reason}"
@@ -92,7 +92,7 @@ def of_call(name: str, node: ast.Call, tree: ast.AST, reads_pickles: bool) -> It
             yield "`torch.load` needs `weights_only=True`"
     if name == "yaml.load":
         loader = given.get("Loader", node.args[1] if len(node.args) > 1 else None)
-        if loader is None or not is_safe_loader(dotted(loader), tree):
+        if loader is None or not is_safe_loader(dotted(loader), nodes):
             yield "`yaml.load` needs a loader that is safe"
     for argument, value in ARGUMENTS.items():
         if is_constant(given.get(argument), value):
@@ -120,13 +120,11 @@ def is_constant(node: ast.expr | None, value: object) -> bool:
     return isinstance(node, ast.Constant) and node.value is value
 
 
-def is_safe_loader(name: str, tree: ast.AST) -> bool:
+def is_safe_loader(name: str, nodes: list[ast.AST]) -> bool:
     """Whether it is PyYAML's safe loader, or a class in the same file that is one."""
     safe = {"yaml.SafeLoader", "yaml.CSafeLoader", "SafeLoader", "CSafeLoader"}
     safe |= {
-        node.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef) and {dotted(base) for base in node.bases} & safe
+        node.name for node in nodes if isinstance(node, ast.ClassDef) and {dotted(base) for base in node.bases} & safe
     }
     return name in safe
 

@@ -126,7 +126,7 @@ def records_of_images(folder: Path, images: Sequence[str]) -> list[RawRecords]:
     reasons = {place: _why_unreadable(folder / image) for place, image in enumerate(images, 1)}
     stems = {place: Path(image).stem for place, image in enumerate(images, 1)}
     good = [place for place, reason in reasons.items() if reason is None]
-    bad = [BadRecord(place, stems[place], reason) for place, reason in reasons.items() if reason is not None]
+    bad = [BadRecord(place, shown(stems[place]), reason) for place, reason in reasons.items() if reason is not None]
     return [raw_records({"processid": [stems[place] for place in good]}, good, bad)]
 
 

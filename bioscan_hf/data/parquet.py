@@ -21,8 +21,8 @@ def read_some(path: Path, size: int, columns: Sequence[str]) -> Iterator[pa.Tabl
     """Read some columns, about `size` rows at a time.
 
     A value that is written once may stand for any number of rows, so a few kilobytes can hold what fills any memory.
-    What is read at once takes at most a sixteenth of what the file may inflate to, `LARGEST_RATIO` times its size, as far
-    as the file tells the truth about the sizes of its parts.
+    What is read at once takes at most a sixteenth of what the file may inflate to, `LARGEST_RATIO` times its size, if
+    the file tells the truth about the sizes of its parts.
 
     Args:
         path: The file.

@@ -80,7 +80,9 @@ class TaxonTree:
         Raises:
             ValueError: If a column is missing or no text.
         """
-        labels = np.full((len(specimens), len(self.ranks)), -1)
+        # The labels that follow from each taxon; first those of no taxon.
+        rows = [np.full((1, len(self.ranks)), -1)]
+        row_of = np.zeros(len(specimens), np.int32)
         lineages = np.array(self.lineages)
         # From broad to fine: what is found last stays.
         for i, (rank, column) in enumerate(zip(self.ranks, _columns(specimens, self.ranks), strict=True)):
@@ -88,7 +90,9 @@ class TaxonTree:
             above = np.full((len(self.taxa[rank]), len(self.ranks)), -1)
             above[own[own >= 0], : i + 1] = lineages[own >= 0, : i + 1]
             index = pc.index_in(column, pa.array(self.taxa[rank], pa.string())).fill_null(-1).to_numpy()
-            labels[index >= 0] = above[index[index >= 0]]
+            np.copyto(row_of, index + sum(map(len, rows)), where=index >= 0)
+            rows.append(above)
+        labels: NDArray[np.int64] = np.concatenate(rows)[row_of]
         return labels
 
     def as_config(self) -> dict[str, Any]:

@@ -37,6 +37,7 @@ _ENTRY = np.dtype(
 _IN_ZIP64 = 0xFFFFFFFF  # stands for a number that is in the ZIP64 field
 _STORED, _DEFLATED = 0, 8
 _BLOCK_BYTES = 4 << 20
+_MANY = 1 << 20
 # Bytes read beyond what a member needs at least: its local header has extra fields of a length not known before.
 _EXTRA_BYTES = 64
 
@@ -152,6 +153,9 @@ class ZipIndex:
             raise self._fault("is a truncated or damaged zip archive: its directory would lie beyond its end record.")
         if count * _ENTRY.itemsize > size:
             raise self._fault(f"is a damaged zip archive: {count:,} members do not fit in {size:,} bytes of directory.")
+        # Before memory is taken for so many.
+        if count > _MANY and self._pread(4, start) != b"PK\x01\x02":
+            raise self._fault(f"is a damaged zip archive: its directory is no list of {count:,} members.")
         return start, size, count
 
     def _read_directory(self, start: int, size: int) -> None:

@@ -47,8 +47,10 @@ def result_ending(path: Path) -> str:
 def result_writer(path: Path, schema: pa.Schema) -> Iterator[Write]:
     """Write tables of results to a file, which appears whole or not at all, in constant memory.
 
-    In CSV and TSV, nulls are empty, and fields are quoted that hold a delimiter, a quotation mark or a line break. In
-    JSON lines, nulls are null. Numbers that are not finite are nulls in both. A missing folder is made.
+    In CSV and TSV, nulls are empty, and fields are quoted that hold a delimiter, a quotation mark or a line break. Text
+    that begins as formulas of spreadsheets do (`=`, `+`, `-`, `@`, tab) has an apostrophe before it, for names in files
+    from elsewhere are not to be run; JSON lines and Parquet have it as it was. In JSON lines, nulls are null. Numbers
+    that are not finite are nulls in both. A missing folder is made.
 
     Args:
         path: Where to write; the ending, one of `ENDINGS`, tells the format.
@@ -104,7 +106,12 @@ def _text(file: BinaryIO, schema: pa.Schema, ending: str) -> Write:
     def write(table: pa.Table) -> None:
         for batch in _checked(table, schema).combine_chunks().to_batches(max_chunksize=ROWS_AT_A_TIME):
             texts = [_as_text(batch[name], whole=name in COORDINATES) for name in schema.names]
-            lines = _json_lines(schema, texts) if ending == ".jsonl" else _delimited(texts, delimiter)
+            if ending == ".jsonl":
+                lines = _json_lines(schema, texts)
+            else:
+                is_text = [pa.types.is_string(batch[name].type) for name in schema.names]
+                shown = [_no_formula(text) if own else text for text, own in zip(texts, is_text, strict=True)]
+                lines = _delimited(shown, delimiter)
             file.write(_content(lines))
 
     return write
@@ -140,6 +147,13 @@ def _quoted(column: pa.Array, delimiter: str) -> pa.Array:
     doubled = pc.replace_substring(column, '"', '""')
     unsafe = pc.match_substring_regex(column, f'[{delimiter}"\n\r]')
     return pc.if_else(unsafe, pc.binary_join_element_wise('"', doubled, '"', ""), column)
+
+
+def _no_formula(column: pa.Array) -> pa.Array:
+    is_formula = pc.match_substring_regex(column, r"^[=+@\t\r-]")
+    if not pc.any(is_formula).as_py():
+        return column
+    return pc.if_else(is_formula, pc.binary_join_element_wise("'", column, ""), column)
 
 
 def _json_lines(schema: pa.Schema, columns: Sequence[pa.Array]) -> pa.Array:

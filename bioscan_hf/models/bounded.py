@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import torch
 from torch.nn.modules import module as hooks
 
@@ -12,6 +13,11 @@ from torch.nn.modules import module as hooks
 _MODULES = 20_000
 # Each number is counted when it is described, when it is read, and perhaps when layers are tied.
 _COUNTED = 4
+
+
+def most_numbers() -> int:
+    """Numbers of float32 that fit into the memory: a bound where the weights are not known."""
+    return int(psutil.virtual_memory().total) // torch.float32.itemsize // _COUNTED
 
 
 @contextmanager

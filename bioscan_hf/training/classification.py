@@ -22,6 +22,7 @@ from bioscan_hf.models.barcodebert.modeling_barcodebert import (
     BarcodeBertForSequenceClassification,
     BarcodeBertForTaxonomicClassification,
 )
+from bioscan_hf.models.bounded import bounded, most_numbers
 from bioscan_hf.models.pretrained import find_packaged
 from bioscan_hf.tokenization.kmer import KmerEncoder, tokenizer_for
 from bioscan_hf.training.arguments import FinetuningArguments
@@ -146,7 +147,7 @@ def _load(arguments: FinetuningArguments, targets: Targets) -> tuple[PreTrainedM
             f"No such folder: '{arguments.model}'; expected that of a BarcodeBERT, or a repository on the Hub."
         )
     try:
-        with quiet_loading():
+        with quiet_loading(), bounded(most_numbers()):
             found: Any = cls.from_pretrained(
                 place,
                 revision=arguments.model_revision or "main",
@@ -164,7 +165,9 @@ def _load(arguments: FinetuningArguments, targets: Targets) -> tuple[PreTrainedM
     model: PreTrainedModel
     model, report = found
     new = ("score.", "bert.embedding_norm.")
-    lacking = sorted(name for name in report["missing_keys"] if not name.startswith(new))
+    # Both are filled at random.
+    named = [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]
+    lacking = sorted(name for name in named if not name.startswith(new))
     if lacking or model.config.model_type != "barcodebert":
         raise ValueError(f"'{arguments.model}' is no BarcodeBERT: it lacks {lacking[:3]} ... ({len(lacking)} tensors).")
     return model, "bert.embedding_norm.running_mean" in report["missing_keys"]

@@ -200,10 +200,14 @@ def test_projection_follows_from_the_rates(_importable: None, tmp_path: Path) ->
     [shards] = [row for row in rows if row[0] == "cropped_256 to shards"]
     assert shards[2] == "3,000 CPU µs per image"
     assert shards[5].startswith(f"{projection.SPECIMENS * 0.003 / 3600:.2g} rank-hours; 64 ranks: 4 minutes")
-    assert all(row[2] == projection.NOT_MEASURED for row in rows if row != shards)
+    *others, operations = [row for row in rows if row != shards]
+    assert all(row[2] == projection.NOT_MEASURED for row in others)
+    # 4 layers of 768 with 82 tokens, half of them hidden: products of 12 x 768² weights, of scores, and of the head.
+    forward = 4 * (24 * 82 * 768**2 + 4 * 82**2 * 768) + 2 * 41 * 768 * 4**8
+    assert operations[2] == f"{3 * forward * projection.EXAMPLES:.2g} FLOP"
     way = {"size": "9 barcodes", "unit": "specimens per CPU s", "ours": {"value": 100.0}}
     kept = {"rows": [{"what": "k = 8, distinct barcodes, 1 thread", **way}, {"what": "on NVIDIA X", **way}]}
     (tmp_path / "embedding.json").write_text(json.dumps(kept))
     rows = projection.projection([], tmp_path)
     [embedded] = [row for row in rows if "4 layers, k = 8" in row[0] and "embedding" in row[0]]
-    assert embedded[5] == f"{projection.BARCODES / 100 / 3600:,.3g} core-hours"
+    assert embedded[5] == f"{projection.BARCODES / 100 / 3600:.3g} core-hours"

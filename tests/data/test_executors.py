@@ -3,6 +3,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import multiprocess  # type: ignore[import-untyped]
 import pytest
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
@@ -44,6 +45,16 @@ def test_workers_are_as_many_as_cores_unless_given() -> None:
     assert checked_options("local", None)["workers"] > 0
     assert checked_options("local", {"workers": 7})["workers"] == 7
     assert "workers" not in checked_options("slurm", {"partition": "cpu", "time": "1:00:00"})
+
+
+def test_local_workers_fork_from_a_process_that_has_imported_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preloaded: list[list[str]] = []
+    context = type(multiprocess.get_context("forkserver"))
+    monkeypatch.setattr(context, "set_forkserver_preload", lambda self, modules: preloaded.append(modules))
+    run_tasks("local", Touch(tmp_path), 0, tmp_path.rmdir, logs=tmp_path / "logs", options={"workers": 2})
+    assert preloaded == [[__name__]]
 
 
 def test_extra_is_named_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

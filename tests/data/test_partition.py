@@ -1,8 +1,9 @@
 from collections import defaultdict
 
-from datasets import Dataset
+import numpy as np
+from datasets import Dataset, Features, Value
 
-from bioscan_hf.data.partition import partition
+from bioscan_hf.data.partition import _unseen_species, partition
 
 
 def test_rules_hold_on_the_sample(sample: Dataset) -> None:
@@ -44,3 +45,47 @@ def test_specimens_without_labels_are_for_pretraining() -> None:
 def test_nameless_specimen_stays_with_its_barcode() -> None:
     rows = {"dna_barcode": ["A", "A", "C"], "genus": ["Aus", None, None], "species": ["Aus bus", None, None]}
     assert partition(Dataset.from_dict(rows)) == ["train", "train", "pretrain"]
+
+
+def test_equals_a_naive_computation_in_the_order_of_the_rows(sample: Dataset) -> None:
+    random = np.random.default_rng(0)
+    tables = [
+        Dataset.from_dict(
+            {
+                "dna_barcode": random.choice([None, "", "A", "C", "AC", "G", "GG"], 30).tolist(),
+                "genus": random.choice([None, "", "Aus", "Bus", "Cus"], 30).tolist(),
+                "species": random.choice([None, "", "Aus a", "Aus b", "Bus a", "Bus b", "Cus a"], 30).tolist(),
+            }
+        )
+        for _ in range(20)
+    ]
+    for seed, table in enumerate([*tables, sample.shuffle(seed=3)]):
+        assert partition(table, seed=seed) == _naive(table, seed)
+
+
+def _naive(dataset: Dataset, seed: int) -> list[str]:
+    """Barcode by barcode, with the same draws."""
+    rng = np.random.default_rng(seed)
+    rows = [(row["dna_barcode"], row["genus"], row["species"]) for row in dataset]
+    genus_of = {species: genus for _, genus, species in rows if species and genus}
+    unseen = _unseen_species(genus_of, 0.2, rng)
+    own: dict[str, list[str | None]] = {}
+    taken = set()
+    for barcode, _, species in rows:
+        if species and barcode not in taken:
+            taken.add(barcode)
+            own.setdefault(species, []).append(barcode)
+    split_of = {}
+    for species, barcodes in own.items():
+        if species in unseen:
+            split_of.update(dict.fromkeys(barcodes, "test_unseen"))
+            continue
+        tested = round(0.2 * len(barcodes)) if len(barcodes) > 1 else 0
+        for place, which in enumerate(rng.permutation(len(barcodes))):
+            split_of[barcodes[which]] = "test" if place < tested else "train"
+    return [split_of.get(barcode, "pretrain") for barcode, _, _ in rows]
+
+
+def test_empty_table_has_no_splits() -> None:
+    features = Features({name: Value("string") for name in ("dna_barcode", "genus", "species")})
+    assert partition(Dataset.from_dict({name: [] for name in features}, features=features)) == []

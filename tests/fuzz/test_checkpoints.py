@@ -1,6 +1,6 @@
 """Checkpoints of training code, pickled or not: nothing in them is run, takes memory, or reaches out of its numbers.
 
-The long form: `BIOSCAN_FUZZ=20000 pytest tests/fuzz/test_checkpoints.py`.
+The long form: `BIOSCAN_FUZZ_EXAMPLES=20000 pytest tests/fuzz/test_checkpoints.py`.
 """
 
 import io
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -25,16 +25,11 @@ from bioscan_hf.models import bounded as bounds
 from bioscan_hf.models.barcodebert.convert_barcodebert import convert_barcodebert
 from bioscan_hf.models.bounded import bounded
 from bioscan_hf.models.legacy_checkpoints import checked_tensors, read_checkpoint
+from tests.fuzz.helpers import tried
 from tests.fuzz.mutations import mutated
 from tests.made_checkpoints import HEADS, save_training, stock
 
-EXAMPLES = int(os.environ.get("BIOSCAN_FUZZ", "0"))
-few = settings(
-    max_examples=EXAMPLES or 100,
-    deadline=None,
-    derandomize=not EXAMPLES,
-    suppress_health_check=list(HealthCheck),
-)
+few = tried(100)
 # More than a file of some kilobytes may ask for.
 MOST_KILOBYTES = 200_000
 

@@ -1,11 +1,10 @@
 """Settings in YAML and configurations of models in JSON: read right, or refused in one line; nothing is run or grows.
 
-The long form: `BIOSCAN_FUZZ=20000 pytest tests/fuzz/test_configs.py`.
+The long form: `BIOSCAN_FUZZ_EXAMPLES=20000 pytest tests/fuzz/test_configs.py`.
 """
 
 import json
 import math
-import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bioscan_hf.evaluation.encoders.clibd import load_clibd
@@ -21,17 +20,12 @@ from bioscan_hf.evaluation.encoders.loading import load_encoder
 from bioscan_hf.hub.push import save_model
 from bioscan_hf.tokenization.kmer import tokenizer_for
 from bioscan_hf.training.settings import check_settings, make_settings, setting
+from tests.fuzz.helpers import tried
 from tests.fuzz.mutations import mutated
 from tests.identification.made_library import save_clibd
 from tests.tiny import tiny_masked_lm
 
-EXAMPLES = int(os.environ.get("BIOSCAN_FUZZ", "0"))
-few = settings(
-    max_examples=EXAMPLES or 60,
-    deadline=None,
-    derandomize=not EXAMPLES,
-    suppress_health_check=list(HealthCheck),
-)
+few = tried(60)
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,24 @@ SIZES = (
     *("type_vocab_size", "vocab_size", "kmer_size", "max_nucleotides", "num_labels", "reading_frames", "pad_token_id"),
 )
 OTHERS = ("model_type", "auto_map", "architectures", "dtype", "id2label", "taxa", "hidden_act", "pooling", "vocabulary")
-VALUES = (0, -1, 1, 7, 10**5, 10**9, 10**30, 1.5, float("nan"), "x", None, True, [], {}, [10**9], {"a": "b--c.D"})
+VALUES: tuple[Any, ...] = (
+    0,
+    -1,
+    1,
+    7,
+    10**5,
+    10**9,
+    10**30,
+    1.5,
+    float("nan"),
+    "x",
+    None,
+    True,
+    [],
+    {},
+    [10**9],
+    {"a": "b--c.D"},
+)
 CODE = {"AutoConfig": "evil.Config", "AutoModel": "evil--repo.Model"}
 
 
@@ -118,7 +129,8 @@ def check_config(content: bytes, folder: Path) -> None:
     (folder / "config.json").write_bytes(content)
     start = time.process_time()
     try:
-        vector = load_encoder(folder).encode(["ACGT" * 9])
+        encoder: Any = load_encoder(folder)
+        vector = encoder.encode(["ACGT" * 9])
     except (ValueError, OSError, ImportError) as error:
         assert str(folder) in str(error) or "`" in str(error), str(error)
     else:

@@ -169,20 +169,6 @@ def test_a_value_that_is_longer_than_what_the_file_may_inflate_to_is_refused(
         list(read_queries(tmp_path / "a.parquet"))
 
 
-def test_parquet_comes_in_tables_of_the_size_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = pa.table({"a": [f"{i}" * 50 for i in range(1_050)], "b": range(1_050)})
-    pq.write_table(table, tmp_path / "a.parquet", row_group_size=130)
-    read = list(parquet.read_some(tmp_path / "a.parquet", 300, ["b", "a"]))
-    assert pa.concat_tables(read).equals(table.select(["b", "a"])) and [len(some) for some in read] == [
-        300,
-        300,
-        300,
-        150,
-    ]
-    monkeypatch.setattr(parquet, "_MOST_BYTES", 1)
-    assert max(map(len, parquet.read_some(tmp_path / "a.parquet", 300, ["a"]))) == 100
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "line", ["A{i},ACGT,Aus bus", "A1,ACGT,x", "A{i},ACGT", "A{i},ACGE,\x1b", "A{i},AC,{i}\x85", ",,"]

@@ -1,11 +1,10 @@
 """Folders of libraries that somebody changed: refused in words, or they name as before; nothing outside is read.
 
-The long form: `BIOSCAN_FUZZ=5000 pytest tests/fuzz/test_library.py`.
+The long form: `BIOSCAN_FUZZ_EXAMPLES=5000 pytest tests/fuzz/test_library.py`.
 """
 
 import copy
 import json
-import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
@@ -26,16 +25,11 @@ from bioscan_hf.evaluation.results import read_results
 from bioscan_hf.identification.identify import Identifier
 from bioscan_hf.identification.library import Library
 from bioscan_hf.identification.search import CellIndex
+from tests.fuzz.helpers import tried
 from tests.fuzz.mutations import mutated
 from tests.identification.made_library import specimens
 
-EXAMPLES = int(os.environ.get("BIOSCAN_FUZZ", "0"))
-few = settings(
-    max_examples=EXAMPLES or 40,
-    deadline=None,
-    derandomize=not EXAMPLES,
-    suppress_health_check=list(HealthCheck),
-)
+few = tried(40)
 VECTORS = torch.nn.functional.normalize(torch.from_numpy(np.random.default_rng(0).normal(size=(200, 8))).float())
 ASKED = specimens("test", 5)["dna_barcode"][:]
 

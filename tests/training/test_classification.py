@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,3 +200,16 @@ def test_what_is_no_barcodebert_is_refused(table: Path, model: Path, tmp_path: P
         task(table, tmp_path / "other")
     with pytest.raises(FileNotFoundError, match=r"No such folder: '.*nothing'; expected that of a BarcodeBERT"):
         task(table, tmp_path / "nothing")
+
+
+def test_layers_are_not_filled_at_random_where_the_configuration_is_of_another_size(
+    table: Path, model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(model, tmp_path / "other")
+    config = json.loads((model / "config.json").read_text())
+    config["intermediate_size"] += 8
+    (tmp_path / "other" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        ValueError, match=r"other' is no BarcodeBERT: it lacks \['bert\.encoder\.layer\.0\.intermediate"
+    ):
+        task(table, tmp_path / "other")

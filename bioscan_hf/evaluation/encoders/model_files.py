@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import (
@@ -21,7 +20,7 @@ from transformers import PreTrainedModel
 
 from bioscan_hf.data.files import digest
 from bioscan_hf.evaluation.encoders.embedding_files import EMBEDDING_ENDINGS
-from bioscan_hf.models.bounded import bounded
+from bioscan_hf.models.bounded import bounded, most_numbers
 
 OTHER_CODE = "Compute the embeddings with its own code, and give the file (see `bioscan_hf.Precomputed`)"
 """What to do with a model that is not read here."""
@@ -52,7 +51,7 @@ class ModelFiles(NamedTuple):
     def most_numbers(self) -> int:
         """More numbers than its weights have: of a repository, which is not yet here, as fit into the memory."""
         if self.commit is not None:
-            return int(psutil.virtual_memory().total) // torch.float32.itemsize
+            return most_numbers()
         # Weights of four bits have two numbers in a byte.
         return 2 * sum(path.stat().st_size for path in _weights_in(Path(self.place)))
 
