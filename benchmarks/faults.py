@@ -50,12 +50,12 @@ TITLES = {
 QUICK = {
     "pretrain": ["kill"],
     "align": ["clock"],
-    "embed": ["corrupt"],
+    "embed": ["corrupt", "clock"],
     "convert": ["full"],
     "library build": ["two"],
     "push": ["hub"],
 }
-"""Each command and each fault once."""
+"""Each command and each fault, also without `align`."""
 Results = dict[str, Any]
 
 

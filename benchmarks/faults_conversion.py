@@ -1,4 +1,4 @@
-"""`bioscan data convert` under faults: archives of a few images, by this process and by datatrove's workers."""
+"""`bioscan data convert` under faults: archives of a few images, by this process and by a worker of datatrove."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ _PER_SPLIT = 6
 _SHARD_BYTES = 12_000
 # pandas wrote them as floats, because they have gaps.
 _FLOATS = ("image_measurement_value", "index_bioscan_1M_insect")
-_WAYS = (0, 1, 2)
-"""Workers of datatrove; 0 for none of it."""
+_WAYS = ("here", "cluster")
 
 
 def small_shards() -> None:
@@ -43,20 +42,19 @@ def small_shards() -> None:
         defaults["shard_bytes"] = _SHARD_BYTES
 
 
-def on_cluster(workers: str, logs: str, *words: str) -> None:
-    """The program with datatrove's workers, as `--executor` starts them elsewhere.
+def on_cluster(logs: str, *words: str) -> None:
+    """The program with a worker of datatrove, as `--executor` starts them elsewhere.
 
-    They are forks of this process: fresh ones would take their time to import.
+    More of them would be processes that import everything anew; `scale_conversion.py` kills a conversion with two.
     """
     from loguru import logger
 
     from bioscan_hf.cli.program import main
 
     logger.disable("datatrove")
-    options = {"workers": int(workers), "start_method": "fork"}
 
     def convert(root: Path, folder: Path, *, num_proc: int, **common: Any) -> Any:
-        return cluster.convert_on_cluster(root, folder, options=options, **common)
+        return cluster.convert_on_cluster(root, folder, options={"workers": 1}, **common)
 
     def run_tasks(*arguments: Any, **others: Any) -> bool:
         # Elsewhere: the other way leaves no logs, and both must leave the same.
@@ -78,7 +76,7 @@ class Convert(Scenario):
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
         self._trials = count()
-        self._way = 0
+        self._way = _WAYS[0]
         write_release(inputs, made_rows())
         self._logs = inputs.parent / "logs"
         self._logs.mkdir()
@@ -89,10 +87,10 @@ class Convert(Scenario):
         self._way = _WAYS[next(self._trials) % len(_WAYS)]
 
     def words(self, output: Path, *, again: bool = False) -> list[str]:
-        """See `Scenario`; half of the second runs go another way than the first."""
-        way = (self._way + again) % len(_WAYS)
+        """The second run goes another way than the first."""
         command = ["data", "convert", str(self.inputs), str(output)]
-        return command if way == 0 else ["faults_conversion:on_cluster", str(way), str(self._logs), *command]
+        on_cluster = (self._way == "cluster") != again
+        return ["faults_conversion:on_cluster", str(self._logs), *command] if on_cluster else command
 
     def read(self, output: Path) -> Content | None:
         """See `Scenario`."""

@@ -75,10 +75,12 @@ class Hub:
         return content
 
     def close(self) -> None:
-        """End it."""
-        self._server.kill()
-        self._server.communicate()
-        self._folder.cleanup()
+        """End it, unless that was done."""
+        if self._server.returncode is None:
+            self._server.kill()
+            self._server.communicate()
+            self._folder.cleanup()
+        local_hub.cache_clear()
 
 
 @cache

@@ -37,7 +37,10 @@ def _save(records: Sequence[Record], folder: Path, cost: str) -> Path:
             held = [size["held"] for size in record["sizes"]]
             axes.plot(sizes, held, color=_BLUE, marker="o", markersize=4)
             axes.annotate(f"{held[-1]:.2g} GB", (sizes[-1], held[-1]), (-4, 6), **_LABEL)
-        axes.set(xscale="log", yscale="log", title=record["title"], xlabel=record["unit"])
+        axes.set(xscale="log", title=record["title"], xlabel=record["unit"])
+        axes.set_yscale("log", base=10 if cost == "cpu" else 2)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.set_xticks(sizes, [_short(size) for size in sizes])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.title.set_fontsize(8)

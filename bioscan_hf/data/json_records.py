@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
+from bioscan_hf.data.features import COLUMN_NAMES
 from bioscan_hf.data.messages import shown
 
 CHUNK_CHARACTERS = 1 << 20
 LONGEST_RECORD = 1 << 24
+_SHOWN = 40
 _BETWEEN = re.compile(r"[\s,]*")
 
 
@@ -53,3 +55,29 @@ def json_records(file: TextIO, name: str) -> Iterator[dict[str, Any]]:
             raise ValueError(f"{name}, record {number + 1}: expected an object; got '{shown(record, 40)}'.")
         yield record
         number, at = number + 1, end
+
+
+def record_fields(record: Mapping[str, object]) -> list[bytes | None]:
+    """Texts of the columns of the schema, as bytes; None where a record has none.
+
+    Args:
+        record: Has all columns.
+
+    Raises:
+        ValueError: If one is missing, or no text.
+    """
+    if missing := [name for name in COLUMN_NAMES if name not in record]:
+        raise ValueError(f"lacks {missing}.")
+    return [_text(name, record[name]) for name in COLUMN_NAMES]
+
+
+def _text(name: str, value: object) -> bytes | None:
+    # pandas writes NaN for what is missing.
+    if value is None or value == "" or value != value:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{name!r} must be a text or a number; got '{shown(value, _SHOWN)}'.")
+    try:
+        return str(value).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name!r} must be text in UTF-8; got '{shown(value, _SHOWN)}'.") from error

@@ -8,7 +8,7 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from bioscan_hf.data.features import COLUMN_NAMES
-from bioscan_hf.data.json_records import json_records
+from bioscan_hf.data.json_records import json_records, record_fields
 from bioscan_hf.data.messages import reason_of, shown
 from bioscan_hf.data.records import BadRecord, RecordChecker
 from bioscan_hf.data.release import METADATA_ARCHIVE, METADATA_MEMBERS
@@ -272,7 +272,7 @@ def _json_tables(source: MetadataSource, *, numbered: bool) -> RawTables:
             size = 0
             for record in records:
                 try:
-                    fields = _fields(record)
+                    fields = record_fields(record)
                 except ValueError as error:
                     processid = record.get("processid")
                     name = None if processid is None else shown(processid, _SHOWN)
@@ -290,26 +290,3 @@ def _json_tables(source: MetadataSource, *, numbered: bool) -> RawTables:
             columns = zip(*chunk, strict=True) if chunk else [()] * len(COLUMN_NAMES)
             arrays = [pa.array(column, pa.binary()) for column in columns]
             yield pa.table(arrays, names=list(COLUMN_NAMES)), rows, malformed
-
-
-def _fields(record: Mapping[str, object]) -> list[bytes | None]:
-    """Texts of the columns.
-
-    Raises:
-        ValueError: If one is missing, or no text.
-    """
-    if missing := [name for name in COLUMN_NAMES if name not in record]:
-        raise ValueError(f"lacks {missing}.")
-    return [_text(name, record[name]) for name in COLUMN_NAMES]
-
-
-def _text(name: str, value: object) -> bytes | None:
-    # pandas writes NaN for what is missing.
-    if value is None or value == "" or value != value:
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"{name!r} must be a text or a number; got '{shown(value, _SHOWN)}'.")
-    try:
-        return str(value).encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{name!r} must be text in UTF-8; got '{shown(value, _SHOWN)}'.") from error

@@ -2,6 +2,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from huggingface_hub.errors import HTTPError
 
 from bioscan_hf.data import download
 from bioscan_hf.data.download import Repository
@@ -47,6 +48,15 @@ def test_other_copies_of_image_archives_are_told_apart(
     monkeypatch.setattr(download, "hf_hub_download", lambda *_, **__: str(link))
     with pytest.warns(UserWarning, match="differs from the copy on Zenodo"):
         Repository(REPOSITORY, "0" * 40, ()).download(link.name)
+
+
+def test_broken_connection_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> str:
+        raise HTTPError("peer closed connection")
+
+    monkeypatch.setattr(download, "hf_hub_download", broken)
+    with pytest.raises(OSError, match=r"a/b does not give x\.parquet \(peer closed connection\); try again"):
+        Repository("a/b", "0" * 40, ()).download("x.parquet")
 
 
 def test_addresses() -> None:
