@@ -225,7 +225,7 @@ def _part(name: str, title: str, make: Any, run: Any, **more: Any) -> Part:
 
 PARTS = (
     _part("loading_first", "load_dataset from the CSV, first time", need_csv, load_first),
-    _part("loading_again", "load_dataset, again", need_cache, load_again),
+    _part("loading_again", "load_dataset, again", need_cache, load_again, flat=True),
     _part("reduction", "load_dataset, one specimen per barcode", need_cache, reduce),
     _part("metadata_conversion", "data convert --metadata-only", need_csv, convert_metadata),
     _part("loading_plainly", "plain datasets.load_dataset", need_converted, load_plainly),

@@ -54,7 +54,7 @@ class MetadataSource:
         return Path(self.member or self.path).suffix[1:].lower()
 
     def __str__(self) -> str:
-        return f"'{self.path}'" if self.member is None else f"'{self.path}' ({self.member})"
+        return f"'{self.path}'" if self.member is None else f"'{self.path}' ({shown(self.member)})"
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ def test_exponents_and_bars_are_those_of_the_sizes(_importable: None) -> None:
     assert page.exponent(bent, "cpu", first=1) == pytest.approx(2)
     assert page.exponent(bent, "cpu") == pytest.approx(1 + math.log(10) / (2 * math.log(10)))
     assert page.summary([_record(1.0)]).count(": met") == 2
-    assert "exponent at most 1.1: **not met**; flat memory: **not met**" in page.summary(
+    assert "exponent at most 1.1: **not met**; flat memory, within 0.1 GB: **not met**" in page.summary(
         [_record(1.2, (0.5, 0.6, 0.7))]
     )
 
@@ -186,7 +186,9 @@ def test_exponents_and_bars_are_those_of_the_sizes(_importable: None) -> None:
 def test_page_is_what_the_results_give(_importable: None) -> None:
     page = import_module("scale_page")
     records = page.read_records()
-    assert [len(record["sizes"]) for record in records] == [3] * len(records)
+    for record in records:
+        sizes = [size["n"] for size in record["sizes"]]
+        assert len(sizes) >= 2 and sizes == sorted(set(sizes))
     text = (page.DOCS / "scale.md").read_text(encoding="utf-8")
     assert text == page.filled(text, page.made(records)), "run `python benchmarks/scale_page.py`"
     with pytest.raises(ValueError, match="expected one of each"):

@@ -22,7 +22,7 @@ from bioscan_hf.data.metadata_conversion import convert_metadata
 from bioscan_hf.data.verification import verify
 from tests.fuzz.helpers import growth, memory_below, tried
 from tests.fuzz.mutations import encoded, mutated
-from tests.fuzz.targets import METADATA_CSV, METADATA_JSON, ROWS, TARGETS
+from tests.fuzz.targets import METADATA_CSV, METADATA_JSON, ROWS, TARGETS, made_zip
 from tests.made_release import make_release
 
 CSV_NAME, JSON_NAME = (f"BIOSCAN_5M_Insect_Dataset_metadata.{kind}" for kind in ("csv", "jsonld"))
@@ -57,6 +57,7 @@ def test_any_json(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> N
 
 @tried(50)
 @given(content=mutated(TARGETS["metadata_zip"].seeds))
+@example(content=made_zip({f"met\x1b[2J/{CSV_NAME}": b"x"}))  # found by atheris: the member's name was in the message
 def test_any_archive(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     TARGETS["metadata_zip"].run(content, tmp_path_factory.mktemp("metadata"))
 

@@ -73,7 +73,9 @@ def test_what_is_not_there(hub: LocalHub, tmp_path: Path) -> None:
 
 def test_card(folder: Path) -> None:
     manifest = json.loads((folder / "library.json").read_text())
-    (folder / "library.json").write_text(json.dumps({**manifest, "command": "bioscan library build a|b.csv", "digest": None}))
+    (folder / "library.json").write_text(
+        json.dumps({**manifest, "command": "bioscan library build a|b.csv", "digest": None})
+    )
     card = library_card(folder, "me/insects-of-x")
     data = card.data.to_dict()
     assert data["library_name"] == "bioscan_hf" and "bioscan-library" in data["tags"]
