@@ -45,6 +45,7 @@ def staged(folder: Path) -> Iterator[Path]:
             stage = Path(temporary.name) / "new"
             stage.mkdir()
             yield stage
+            share(stage)
             items = sorted(stage.iterdir(), key=lambda item: (item.name in _LAST, item.name))
             for item in items:
                 if item.name in _LAST:
@@ -54,6 +55,14 @@ def staged(folder: Path) -> Iterator[Path]:
     finally:
         if created and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def share(folder: Path) -> None:
+    """Let those read its files who may read the folder: safetensors writes them for their owner alone."""
+    mode = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(path.stat().st_mode | mode)
 
 
 def _replace(target: Path, item: Path, aside: Path) -> None:

@@ -29,7 +29,7 @@ from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFo
 from safetensors.torch import save_file
 
 from bioscan_hf.data.features import COLUMN_NAMES, bioscan_features
-from bioscan_hf.data.files import put_in_place
+from bioscan_hf.data.files import put_in_place, share
 from bioscan_hf.data.whole_files import alone, says_when_full
 from bioscan_hf.identification.library import Dtype, Library
 from bioscan_hf.identification.library_checks import check_description
@@ -91,6 +91,7 @@ def writing(folder: Path) -> Iterator[Callable[[Library, Dtype | None], None]]:
             with says_when_full(folder):
                 partial.mkdir()
                 _write(library, partial, dtype)
+                share(partial)
                 put_in_place(partial, folder, aside)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +30,19 @@ def test_failure_leaves_everything_as_it_was(error: type[BaseException], tmp_pat
         raise error
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
     assert (tmp_path / "results.json").read_text() == "old"
+
+
+def test_whoever_may_read_the_folder_may_read_its_files(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with staged(tmp_path / "out") as stage:
+            (stage / "model").mkdir()
+            (stage / "model" / "for its owner alone").touch(0o600)
+            (stage / "program").touch(0o700)
+    finally:
+        os.umask(before)
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert modes == {"for its owner alone": "0o640", "program": "0o740"}
 
 
 def test_failure_leaves_no_new_folder(tmp_path: Path) -> None:

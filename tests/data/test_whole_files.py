@@ -50,7 +50,7 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_file_that_is_removed_before_it_is_locked_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    removed = []
+    removed: list[Path] = []
 
     def lock(file: BinaryIO, how: int) -> None:
         if not removed:

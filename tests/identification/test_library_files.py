@@ -50,6 +50,11 @@ def test_a_folder_of_plain_files(saved: Path) -> None:
     assert table["key"].to_pylist() == made.keys.of_specimen.tolist()
 
 
+def test_its_files_are_for_all_who_may_read_the_folder(saved: Path) -> None:
+    wanted = saved.stat().st_mode & 0o666
+    assert all(path.stat().st_mode & 0o666 == wanted for path in saved.rglob("*") if path.is_file())
+
+
 def test_the_same_library_is_the_same_files(saved: Path, tmp_path: Path) -> None:
     library().save(tmp_path / "again")
     for path in saved.iterdir():

@@ -126,7 +126,8 @@ class TestCells:
         assert (found == 7).all() and (cosines[:, 0] > -1).all() and (cosines[:, 1:] == -1).all()
 
     def test_a_thread_of_several_has_no_threads_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        index, told = CellIndex.build(torch.from_numpy(KEYS)), []
+        index = CellIndex.build(torch.from_numpy(KEYS))
+        told: list[int] = []
         monkeypatch.setattr(index._faiss, "omp_set_num_threads", told.append)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
         index.search(QUERIES, 1)
