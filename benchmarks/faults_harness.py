@@ -149,6 +149,7 @@ class Trial:
         folder: Of the trial.
         output: In it.
         damaged: File that the fault damaged, which an error must name.
+        replaces: Whether something lay in the place of the output when the first program began.
         strikes_again: What strikes the second run, too; see `Server.start`.
         stack: What is undone at the end of the trial.
     """
@@ -159,6 +160,7 @@ class Trial:
         self.scenario, self._server, self.folder, self._reference = scenario, server, folder, reference
         self.random, self.output = random.Random(seed), folder / "out"
         self.damaged: Path | None = None
+        self.replaces = False
         self.strikes_again: dict[str, Any] = {}
         self.stack = ExitStack()
         self.logs: list[Path] = []
@@ -174,6 +176,7 @@ class Trial:
         """Start the command, or another with these words; `strikes` are those of `Server.start`."""
         log = self.folder.with_name(f"{self.folder.name}.{len(self.logs)}.log")
         log.unlink(missing_ok=True)
+        self.replaces = self.replaces if self.logs else self.output.exists()
         self.logs.append(log)
         words = words or self.scenario.words(self.output, again=again)
         return self._server.start(words, log, self.folder, patches=self.scenario.patches, **strikes)

@@ -45,15 +45,14 @@ def judge(trial: Trial, fault: Fault) -> tuple[str, str]:
     """
     try:
         trial.scenario.begin(trial.output)
-        replaces = trial.output.exists()
-        kind = _left(trial, fault(trial), replaces=replaces)
+        kind = _left(trial, fault(trial))
         _mended(trial)
     except Wrong as wrong:
         return wrong.args[0], wrong.args[1]
     return kind, ""
 
 
-def _left(trial: Trial, codes: Sequence[int | None], *, replaces: bool) -> str:
+def _left(trial: Trial, codes: Sequence[int | None]) -> str:
     """See that the programs ended as they should, and what they left."""
     for code, run in zip(codes, range(len(trial.logs)), strict=True):
         if code != KILLED:
@@ -62,7 +61,7 @@ def _left(trial: Trial, codes: Sequence[int | None], *, replaces: bool) -> str:
     done = content is not None and content.difference(trial.reference.content) is None
     if 0 in codes and not done and trial.damaged is None:
         raise Wrong("lost", f"it says that it is done, and is not ({refused or 'nothing is there'})")
-    if replaces and content is None and trial.damaged is None:
+    if trial.replaces and content is None and trial.damaged is None:
         raise Wrong("lost", f"what was there before is gone, and nothing has taken its place ({refused})")
     if done:
         return "finished before the fault"
