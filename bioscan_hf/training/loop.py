@@ -171,6 +171,7 @@ class _Loop:
             checkpoints.load_weights(resume, self.bare)
             self.state = checkpoints.load_state(resume)
             self.state.starts += 1
+            self._prune()  # a run that was killed may have come to save, and not to delete
         if arguments.ema_decay is not None:
             if accelerator.distributed_type == DistributedType.FSDP:
                 raise ValueError("`ema_decay` is not for FSDP; use DDP.")
@@ -318,16 +319,15 @@ class _Loop:
             written = checkpoints.write_checkpoint(
                 self.folder, self.state.step, lambda partial: self._write(partial, weights, optimizer)
             )
-            if self.arguments.save_total_limit is not None:
-                checkpoints.prune(
-                    self.folder,
-                    keep=self.arguments.save_total_limit,
-                    step=self.state.step,
-                    best_step=self.state.best_step,
-                )
+            self._prune()
             if self.saved is not None:
                 self.saved(written)
         self.accelerator.wait_for_everyone()
+
+    def _prune(self) -> None:
+        keep = self.arguments.save_total_limit
+        if self.folder is not None and keep is not None and self.accelerator.is_main_process:
+            checkpoints.prune(self.folder, keep=keep, step=self.state.step, best_step=self.state.best_step)
 
     def _write(self, folder: Path, weights: Mapping[str, torch.Tensor], optimizer: Mapping[str, Any]) -> None:
         assert self.write_model is not None

@@ -210,6 +210,19 @@ def test_saves_when_asked_to_and_at_the_end(fields: dict[str, Any], expected: li
     assert kinds == {".safetensors", ".json"}, "nothing is a pickle"
 
 
+def test_what_a_killed_run_had_not_come_to_delete_is_deleted_when_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = arguments(save_total_limit=1)
+    places: dict[str, Any] = {"folder": tmp_path, "write_model": write}
+    with monkeypatch.context() as patch:
+        patch.setattr("bioscan_hf.training.checkpoints.prune", lambda *_, **__: None)
+        train(tiny_model(), masked_batches(), chosen, **places)
+    assert [step_of(path) for path in find_checkpoints(tmp_path)] == [4, 8, 12]
+    train(tiny_model(), masked_batches(), chosen, resume=tmp_path / "checkpoint-12", **places)
+    assert [step_of(path) for path in find_checkpoints(tmp_path)] == [12]
+
+
 def test_epochs_are_turned_into_steps() -> None:
     assert total_steps(TrainingArguments(num_train_epochs=2.5), masked_batches()) == 18
     assert total_steps(TrainingArguments(num_train_epochs=0.01), masked_batches()) == 1
