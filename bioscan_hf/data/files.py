@@ -13,6 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from bioscan_hf.data.whole_files import says_when_full
+
 # What makes a folder a model: it goes first and comes last, so that no mixture of two models loads.
 _LAST = ("adapter_config.json", "config.json")
 
@@ -32,7 +34,7 @@ def staged(folder: Path) -> Iterator[Path]:
         The temporary folder.
 
     Raises:
-        OSError: If `folder` cannot be made or written.
+        OSError: If `folder` cannot be made or written; of a full disk a `NoSpaceError`.
     """
     created = not folder.exists()
     try:
@@ -41,7 +43,7 @@ def staged(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(f"Results cannot be written to '{folder}' ({error.strerror}); choose another folder.") from error
     try:
-        with temporary:
+        with says_when_full(folder), temporary:
             stage = Path(temporary.name) / "new"
             stage.mkdir()
             yield stage

@@ -17,7 +17,6 @@ from bioscan_hf.data.labels import LABEL_COLUMNS
 from bioscan_hf.data.metadata import MetadataSource, OnError, Skipped, read_metadata
 from bioscan_hf.data.plan import metadata_path
 from bioscan_hf.data.shards import ROWS_PER_GROUP, parquet_writer
-from bioscan_hf.data.whole_files import says_when_full
 
 
 def convert_metadata(
@@ -47,7 +46,7 @@ def convert_metadata(
         OSError: If `folder` cannot be written.
     """
     names: dict[str, list[pa.Array]] = {column: [] for column in LABEL_COLUMNS}
-    with says_when_full(folder), staged(folder) as stage:
+    with staged(folder) as stage:
         for part in ("metadata", "labels", "order"):
             (stage / part).mkdir()
         writers: dict[str, _SplitWriter] = {}

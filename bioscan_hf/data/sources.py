@@ -19,10 +19,11 @@ from datasets.utils import tqdm
 from bioscan_hf.data.archives import ImageArchives, ImageFolder, find_images
 from bioscan_hf.data.download import Repository
 from bioscan_hf.data.features import published_name
-from bioscan_hf.data.files import build_once
+from bioscan_hf.data.files import build_once, digest
 from bioscan_hf.data.labels import LABEL_COLUMNS, Labels
 from bioscan_hf.data.metadata import MetadataSource, OnError, Skipped, find_metadata
 from bioscan_hf.data.metadata_conversion import convert_metadata
+from bioscan_hf.data.plan import Plan
 from bioscan_hf.data.release import METADATA_ARCHIVE, archives_for
 
 REPORT = "report.json"
@@ -56,7 +57,8 @@ class Source(ABC):
 
     def labels(self, ranks: Sequence[str] = LABEL_COLUMNS) -> Labels:
         """Read the vocabulary."""
-        return Labels.read(self.side_file(f"labels/{ranks[0]}.txt").parent, ranks) if ranks else Labels({})
+        files = [self.side_file(f"labels/{rank}.txt") for rank in ranks]
+        return Labels.read(files[0].parent, ranks) if files else Labels({})
 
     def order(self, split: str) -> np.ndarray:
         """Number, in the released table, of each specimen of a split, int32."""
@@ -70,13 +72,16 @@ class ConvertedFolder(Source):
         root: Folder with `metadata/`, `labels/` and `order/`, and perhaps image packages.
 
     Raises:
-        ValueError: If the conversion was interrupted.
+        ValueError: If the conversion was interrupted, or its plan is damaged.
     """
 
     def __init__(self, root: Path) -> None:
-        if (root / "plan.json").exists() and not (root / REPORT).exists():
+        # A folder that was copied from the Hub has no plan.
+        plan = Plan.read(root, root)
+        if plan is not None and not (root / REPORT).exists():
             raise ValueError(f"The conversion in '{root}' is not complete; `bioscan data convert` goes on with it.")
         self.root = root
+        self._digests = {} if plan is None else plan.files
         self._files = [path.relative_to(root).as_posix() for path in sorted(root.glob("*/*.parquet"))]
         self._rows = _reported_rows(root / REPORT)
 
@@ -90,8 +95,15 @@ class ConvertedFolder(Source):
         """See `Source`."""
 
     def side_file(self, name: str) -> Path:
-        """See `Source`."""
-        return self.root / name
+        """See `Source`.
+
+        Raises:
+            ValueError: If it is not as it was written.
+        """
+        path, expected = self.root / name, self._digests.get(name)
+        if expected is not None and digest(path) != expected:
+            raise ValueError(f"'{path}' is damaged; `bioscan data convert` makes it anew.")
+        return path
 
 
 class HubParquet(Source):
@@ -118,12 +130,6 @@ class HubParquet(Source):
     def side_file(self, name: str) -> Path:
         """See `Source`."""
         return self.repository.download(name)
-
-    def labels(self, ranks: Sequence[str] = LABEL_COLUMNS) -> Labels:
-        """See `Source`."""
-        for rank in ranks:
-            self.side_file(f"labels/{rank}.txt")
-        return super().labels(ranks)
 
 
 class Archives(Source):

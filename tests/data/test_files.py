@@ -1,3 +1,4 @@
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -7,6 +8,7 @@ import pytest
 
 from bioscan_hf.data import files
 from bioscan_hf.data.files import digest, put_in_place, staged
+from bioscan_hf.data.whole_files import NoSpaceError
 
 
 def test_results_appear_together_and_leave_others_alone(tmp_path: Path) -> None:
@@ -43,6 +45,12 @@ def test_whoever_may_read_the_folder_may_read_its_files(tmp_path: Path) -> None:
         os.umask(before)
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert modes == {"for its owner alone": "0o640", "program": "0o740"}
+
+
+def test_full_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
+    said = "'.*out' cannot be written .No space left on device.; free some space and run this again"
+    with pytest.raises(NoSpaceError, match=said), staged(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_failure_leaves_no_new_folder(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bioscan_hf.data.conversion import convert
 from bioscan_hf.data.download import Repository
 from bioscan_hf.data.features import SPLIT_NAMES
+from bioscan_hf.data.plan import Plan
 from bioscan_hf.data.sources import Archives, ConvertedFolder, HubParquet, fingerprint, open_source, select_shards
 from tests.made_conversion import make_conversion
 from tests.made_release import Row, made_rows, make_release, member, unpack_release, write_csv
@@ -58,11 +60,25 @@ def test_an_image_more_is_seen(tmp_path: Path) -> None:
 
 def test_an_interrupted_conversion_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
     make_conversion(tmp_path, made_rows(2))
-    (tmp_path / "plan.json").write_text("{}")
+    Plan(tmp_path, tmp_path, {}, {}, 1, "raise").write()
     assert open_source(tmp_path).shards("metadata", "train")
     (tmp_path / "report.json").unlink()
     with pytest.raises(ValueError, match="is not complete; `bioscan data convert` goes on with it"):
         open_source(tmp_path)
+
+
+def test_a_flipped_bit_in_a_vocabulary_is_told(tmp_path: Path) -> None:
+    make_release(tmp_path / "release", made_rows(3))
+    folder = tmp_path / "converted"
+    convert(tmp_path / "release", folder, [])
+    path = folder / "labels" / "species.txt"
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+    source = open_source(folder)
+    assert source.labels(["genus"]).names["genus"]
+    with pytest.raises(ValueError, match=r"species\.txt' is damaged; `bioscan data convert` makes it anew"):
+        source.labels(["species"])
 
 
 def test_a_half_pushed_repository_is_not_taken_for_a_whole_one() -> None:
