@@ -56,6 +56,7 @@ def open_folder(folder: Path, *, resume: bool) -> None:
             f"'{folder}' holds a run already ({found[-1]}). Go on with it by --resume, or choose another --output."
         )
     if resume and read_run(folder).get(_FINISHED):
+        (folder / LOCK).unlink(missing_ok=True)  # of a process that was killed as the last thing it did
         raise RunFinished(f"The run in '{folder}' is finished; there is nothing to go on with.")
 
 

@@ -58,9 +58,11 @@ def test_finished_run_is_not_resumed(tmp_path: Path) -> None:
     begin(tmp_path, description(), pretraining("d", tmp_path), resumes=False)
     open_folder(tmp_path, resume=True)
     finish(tmp_path, description())
+    (tmp_path / ".run.lock").touch()  # of a process that was killed after that
     with pytest.raises(RunFinished, match="is finished"):
         open_folder(tmp_path, resume=True)
     assert read_run(tmp_path) == {**description(), "finished": True}
+    assert not (tmp_path / ".run.lock").exists()
 
 
 def test_another_run_is_not_resumed_and_stays_as_it_is(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from bioscan_hf.hub.dataset_contents import files_of, read_contents
+from bioscan_hf.hub.push import ATTEMPTS
 from tests.cli.test_program import run
 from tests.hub_server.fixture import LocalHub
 from tests.made_conversion import make_conversion
@@ -21,7 +22,7 @@ main()
 def test_interrupted_push_says_so_in_one_line_and_goes_on(hub: LocalHub, tmp_path: Path) -> None:
     folder = tmp_path / "converted"
     make_conversion(folder, made_rows(per_split=2), packages=())
-    hub.fail("POST", "bioscan-ml/command/commit/")
+    hub.fail("POST", "bioscan-ml/command/commit/", times=ATTEMPTS)
     result = hub.run(TWICE, tmp_path, "data", "push", str(folder), "bioscan-ml/command", "--private")
     assert "exit code 1" in result.stdout
     (message,) = [line for line in result.stderr.splitlines() if line.startswith("bioscan: ")]
