@@ -52,9 +52,11 @@ def test_equals_a_naive_computation_in_the_order_of_the_rows(sample: Dataset) ->
     tables = [
         Dataset.from_dict(
             {
-                "dna_barcode": random.choice([None, "", "A", "C", "AC", "G", "GG"], 30).tolist(),
-                "genus": random.choice([None, "", "Aus", "Bus", "Cus"], 30).tolist(),
-                "species": random.choice([None, "", "Aus a", "Aus b", "Bus a", "Bus b", "Cus a"], 30).tolist(),
+                "dna_barcode": random.choice(np.array([None, "", "A", "C", "AC", "G", "GG"], object), 30).tolist(),
+                "genus": random.choice(np.array([None, "", "Aus", "Bus", "Cus"], object), 30).tolist(),
+                "species": random.choice(
+                    np.array([None, "", "Aus a", "Aus b", "Bus a", "Bus b", "Cus a"], object), 30
+                ).tolist(),
             }
         )
         for _ in range(20)
