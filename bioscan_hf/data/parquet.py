@@ -36,7 +36,7 @@ def read_some(path: Path, size: int, columns: Sequence[str]) -> Iterator[pa.Tabl
     # Without a buffer, all of a column in a group of rows, which may be all rows, is read at once.
     with pq.ParquetFile(path, buffer_size=_BUFFER_SIZE, page_checksum_verification=True) as file:
         _check_names(file.schema_arrow.names, columns, path)
-        largest = _largest_part(file.metadata, columns)
+        largest = _largest_group(file.metadata)
         if largest > left:
             raise _bomb(path)
         waiting: list[pa.RecordBatch] = []
@@ -62,13 +62,12 @@ def _check_names(names: Sequence[str], columns: Sequence[str], path: Path) -> No
             raise ValueError(f"'{path}' has the column '{shown(name)}' {names.count(name)} times; rename the others.")
 
 
-def _largest_part(metadata: pq.FileMetaData, columns: Sequence[str]) -> int:
-    """Bytes of a column in a group of rows, not compressed: no value is longer."""
-    groups = map(metadata.row_group, range(metadata.num_row_groups))
-    wanted = {name.split(".")[0] for name in columns}  # nested columns are `name.field`
-    parts = (group.column(i) for group in groups for i in range(metadata.num_columns))
-    sizes = (part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] in wanted)
-    return max([1, *sizes])
+def _largest_group(metadata: pq.FileMetaData) -> int:
+    """Bytes of a group of rows, not compressed: no value is longer.
+
+    Not of its columns: Arrow ends the process where the description of a column is damaged.
+    """
+    return max([1, *(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))])
 
 
 def _unpacked(batch: pa.RecordBatch) -> pa.RecordBatch:
