@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -53,7 +54,7 @@ class Refused(Exception):
     """The output is there and does not load, and the error is one of ours; raised by `Scenario.read`."""
 
 
-class Scenario:
+class Scenario(ABC):
     """A command: how it is called, and what is in its output.
 
     Attributes:
@@ -77,9 +78,10 @@ class Scenario:
         self.fragile: Sequence[Path] = ()
         self.faults: Mapping[str, Fault] = {}
 
-    def begin(self, output: Path) -> None:
+    def begin(self, output: Path) -> None:  # noqa: B027 (by default nothing)
         """Put there what lies there before the command, if anything: an older output, for example."""
 
+    @abstractmethod
     def words(self, output: Path, *, again: bool = False) -> list[str]:
         """The command line without `bioscan`, or `module:function` with its arguments.
 
@@ -87,15 +89,14 @@ class Scenario:
             output: Where to write; its folder is that of the trial, in which nothing else is.
             again: Whether the command runs after a fault, as the documentation says.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, output: Path) -> Content | None:
         """Load what is there, as a user would; None if nothing is, that is, nothing that has the name of an output.
 
         Raises:
             Refused: If it does not load, with one of our errors. Any other exception counts as a traceback.
         """
-        raise NotImplementedError
 
     def earlier(self, output: Path) -> list[Content]:
         """Of the undisturbed output: the states before it that a fault may leave."""
@@ -111,7 +112,7 @@ class Scenario:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.begin(output)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (by default nothing)
         """End what the scenario started."""
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -47,9 +48,9 @@ class _Training(Scenario):
         self.environment = self._hub.environment
         self.faults = {"hub": self.disturb}
 
+    @abstractmethod
     def call(self, output: Path) -> list[str]:
         """The command line of the whole run."""
-        raise NotImplementedError
 
     def words(self, output: Path, *, again: bool = False) -> list[str]:
         # The first run, which no fault disturbs, keeps all: they are what a later one may leave.
