@@ -118,7 +118,7 @@ class Plan:
             return cls(root, folder, **content)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"'{path}' is not the plan of a conversion ({error}); choose another folder.") from error
 
 

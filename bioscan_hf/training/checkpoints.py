@@ -113,12 +113,16 @@ def why_broken(checkpoint: Path) -> str | None:
     """What is wrong with the files of a checkpoint; None if nothing is."""
     try:
         listed: dict[str, str] = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
+        there = {path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*") if path.is_file()}
         for name, expected in listed.items():
+            # A manifest of others may name what has no end, such as a device.
+            if name not in there:
+                return f"{name} is missing"
             if digest(checkpoint / name) != expected:
                 return f"{name} is not as it was written"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         return f"it cannot be read ({error})"
     return None
 

@@ -93,6 +93,20 @@ def test_one_of_the_same_step_is_replaced(tmp_path: Path) -> None:
     assert not (old / "surplus").exists() and why_broken(old) is None
 
 
+@pytest.mark.parametrize("name", ["/dev/zero", "../other", "deep"])
+def test_a_manifest_leads_nowhere_else(name: str, tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    (checkpoint,) = written(tmp_path, 1)
+    (checkpoint / "manifest.json").write_text(json.dumps({name: "0"}))
+    assert why_broken(checkpoint) == f"{name} is missing"
+
+
+def test_a_manifest_that_is_nested_without_end_is_told(tmp_path: Path) -> None:
+    (checkpoint,) = written(tmp_path, 1)
+    (checkpoint / "manifest.json").write_text("[" * 100_000)
+    assert "it cannot be read" in str(why_broken(checkpoint))
+
+
 def test_checkpoints_are_found_in_the_order_of_their_steps(tmp_path: Path) -> None:
     found = written(tmp_path, 2, 10, 9)
     for name in ("checkpoint-best", "checkpoint-", "xcheckpoint-3", ".partial-checkpoint-99"):
