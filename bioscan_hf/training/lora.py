@@ -22,6 +22,7 @@ from transformers.utils import logging
 
 from bioscan_hf.hub.eval_results import is_hub_id
 from bioscan_hf.hub.push import save_model
+from bioscan_hf.models.bounded import bounded, most_numbers
 from bioscan_hf.models.pretrained import PACKAGED, find_packaged, packaged_model
 
 if TYPE_CHECKING:
@@ -178,11 +179,12 @@ def load_classifier(folder: str | Path, **options: Any) -> Any:
     adapter = is_adapter(Path(folder)) if Path(folder).exists() else _has_adapter(folder, **options)
     config = AutoConfig.from_pretrained(folder, **options)
     if not adapter:
-        return AutoModelForSequenceClassification.from_pretrained(folder, config=config, **options)
+        with bounded(most_numbers()):
+            return AutoModelForSequenceClassification.from_pretrained(folder, config=config, **options)
     from peft import PeftConfig, PeftModel
 
     base = find_packaged(str(PeftConfig.from_pretrained(folder, **options).base_model_name_or_path))
-    with quiet_loading():
+    with quiet_loading(), bounded(most_numbers()):
         # The base model's own configuration has other labels than the adapter's.
         whole = AutoModelForSequenceClassification.from_pretrained(
             base, config=config, ignore_mismatched_sizes=True, token=options.get("token")

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,15 @@ def test_a_classifier_that_is_not_there_is_not_sought_on_the_hub(name: str, monk
     monkeypatch.setattr(lora, "file_exists", None)
     with pytest.raises(FileNotFoundError, match=f"^No such folder: '{name}'; expected that of a classifier"):
         load_classifier(name)
+
+
+def test_a_classifier_of_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    BarcodeBertForSequenceClassification(tiny_config(num_labels=2)).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 10**9}))
+    monkeypatch.setattr("bioscan_hf.models.bounded._MODULES", 500)
+    with pytest.raises(ValueError, match="describes a model of more than 500 parts"):
+        load_classifier(tmp_path)
 
 
 def test_frozen_weights_may_be_held_in_4_bits(tmp_path: Path) -> None:
