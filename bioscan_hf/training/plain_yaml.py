@@ -54,7 +54,7 @@ def read_plain_yaml(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_PlainLoader)
     except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        raise ValueError(" ".join(str(error).split()).replace(' in "<unicode string>",', ",")) from error
     # What a value with a tag of YAML (`!!bool maybe`) does to its reader is not foreseeable.
     except Exception as error:
         raise ValueError(f"a value is not of its type ({error})") from error
