@@ -20,7 +20,6 @@ from faults_harness import Content, Refused, Scenario
 
 from bioscan_hf.data import cluster, conversion, executors
 from bioscan_hf.data.features import COLUMN_NAMES, SPLIT_NAMES
-from bioscan_hf.data.files import digest
 from bioscan_hf.data.release import METADATA_ARCHIVE, METADATA_MEMBERS, PARTS, image_member
 from bioscan_hf.data.sources import open_source
 from bioscan_hf.data.specimens import load_specimens
@@ -105,10 +104,11 @@ class Convert(Scenario):
                 whole = pa.concat_tables([pq.read_table(file, page_checksum_verification=True) for file in files])
                 records += [f"{family} {processid}" for processid in whole["processid"].to_pylist()]
                 values[family] = repr(whole.to_pylist())
+            splits = [split for split in SPLIT_NAMES if source.shards("metadata", split)]
+            values["labels"] = source.labels().names
+            values["order"] = [(split, source.order(split).tolist()) for split in splits]
         except (ValueError, OSError, pa.ArrowException) as error:
             raise Refused(str(error)) from error  # Arrow's are of a damaged file
-        others = [file for part in ("labels", "order") for file in sorted(output.glob(f"{part}/*"))]
-        values["others"] = [(file.name, digest(file)) for file in others]
         report = json.loads((output / "report.json").read_text(encoding="utf-8"))
         return Content(tuple(records), {**values, "rows": report["rows"], "skipped": report["skipped"]})
 
