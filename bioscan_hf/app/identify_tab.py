@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import weakref
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from html import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -134,8 +136,9 @@ class Identify:
 
     def __init__(self, served: Served) -> None:
         self.served = served
-        self._photographs = TemporaryDirectory(prefix="bioscan-app-")  # goes with this object
-        self.examples = examples_of(served, Path(self._photographs.name))
+        folder = mkdtemp(prefix="bioscan-app-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.examples = examples_of(served, Path(folder))
         self._with_error = lru_cache(maxsize=4)(self._identifier)
 
     def _identifier(self, max_error: float) -> Identifier:

@@ -56,6 +56,7 @@ def only_told(path: Path) -> Iterator[None]:
     """Let our own errors pass: they name the file, in one line that is fit for a terminal. So must warnings be."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what earlier tests left open
         try:
             yield
         except ValueError as error:

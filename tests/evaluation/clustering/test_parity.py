@@ -90,7 +90,9 @@ def test_umap_is_as_good_as_that_of_the_reference_and_depends_on_nothing_but_the
 
     fewest = np.random.default_rng(0).normal(size=(52, 4))
     assert np.isfinite(reduce(fewest, Clustering(neighbours=5))).all()
-    assert capfd.readouterr() == ("", "") and not [str(warning) for warning in recwarn.list]
+    assert capfd.readouterr() == ("", "")
+    # Python may find what earlier tests left open at any time.
+    assert not [str(warning) for warning in recwarn if warning.category is not ResourceWarning]
 
 
 @pytest.mark.slow
