@@ -1,7 +1,8 @@
 # `make demo` and `make test` need python3 (3.11 or newer) and nothing else; both work in `.venv`.
 PYTHON ?= python3
 BIN := .venv/bin
-# Python compiles what is imported; pip would compile all files, which takes as long as all else.
+# Python compiles what is imported, and keeps that; pip would compile all files, which takes as long as all else.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .PHONY: demo test lint docs clean
