@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 # Similarities that are held at once: 16 MB, of which much stays in the caches.
 _SIMILARITIES = 1 << 22
-# Keys that are compared at once, with some hundred queries: each pass over the keys reads all of them from the disk's
-# cache, and turns float16 into float32.
-_KEYS = 1 << 14
+# Keys that are compared at once, with up to a thousand queries: so few that float16, turned into float32, stays in the
+# caches.
+_KEYS = 1 << 12
 _CELLS_PER_ROOT, _KEYS_PER_CELL, _PROBED = 2, 40, 16
 # Keys per cell that the cells are learnt from.
 _LEARNT_FROM = 64

@@ -55,6 +55,7 @@ def test_no_labelled_query_is_an_error(embeddings: Embeddings, dataset: Dataset)
         nearest_neighbour_accuracy(embeddings, dataset, Probe("a probe", "species", "key_unseen"))
 
 
+@pytest.mark.slow
 def test_baseline_on_real_barcodes_is_as_measured_elsewhere(shared: Path) -> None:
     real = shared / "data" / "real"
     specimens = load_specimens(real / "barcodes.parquet", splits=real / "suggested_splits.csv.gz")
