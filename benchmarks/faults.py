@@ -179,9 +179,11 @@ def page(content: Results) -> str:
         for fault, result in own.items()
         if "dash" not in result
     ]
-    outcomes: Counter[str] = sum((Counter(result["outcomes"]) for *_, result in ran), Counter())
+    outcomes = Counter[tuple[str, str]]()
+    for _, fault, result in ran:
+        outcomes.update({(kind, fault): trials for kind, trials in result["outcomes"].items()})
     cpu = sum(result["seconds"]["cpu"] for *_, result in ran)
-    dashes = [
+    without = [
         f"- {command}, {TITLES[fault]}: {result['dash']}."
         for command, own in pairs.items()
         for fault, result in own.items()
@@ -196,11 +198,15 @@ def page(content: Results) -> str:
         table="\n".join(lines),
         trials=outcomes.total(),
         minutes=cpu / 60,
-        counts="\n".join(f"| {kind} | {outcomes[kind]:,} |" for kind in (*RIGHT, *WRONG)),
+        counts="\n".join(
+            f"| {' | '.join([kind, *(str(outcomes[kind, fault]) for fault in TITLES)])} |" for kind in (*RIGHT, *WRONG)
+        ),
+        faults=" | ".join(TITLES.values()),
+        dashes=" ---: |" * len(TITLES),
         versions=", ".join(f"{name} {number}" for name, number in content["versions"].items()),
         **{name: content[name] for name in ("machine", "disk")},
     )
-    text += "\nWithout meaning:\n\n" + "\n".join(dashes) + "\n" if dashes else ""
+    text += "\nWithout meaning:\n\n" + "\n".join(without) + "\n" if without else ""
     return text + ("\nWrong:\n\n" + "\n".join(wrong) + "\n" if wrong else "")
 
 
@@ -221,15 +227,16 @@ Wrong trials of all trials, each a fault at random in a small run, and the same 
 
 {trials:,} trials in {minutes:.0f} minutes of CPU time, on {machine}. A full disk is {disk}. {versions}.
 
-| what came of a trial | trials |
-| --- | ---: |
+| what came of a trial | {faults} |
+| --- |{dashes}
 {counts}
 
-The first four are right: the run had finished, or the fault changed nothing; an error said what to do, and nothing was
-left that loads; an earlier state was there, such as an older library or a checkpoint; or nothing had appeared yet. Each
-trial ends with the same command again (`--resume` where that is the way), whose result must be that of an undisturbed
-run, with no file too many. The others are wrong: records were lost or doubled, what was left loaded and was not right,
-the second run failed or left something over, an error was a traceback, or a run hung.
+The first five are right: the run finished all the same, or the fault came too late; it had finished its output when the
+fault ended it; an error said what to do, and nothing was left that loads; an earlier state was there, such as an older
+library or a checkpoint; or nothing had appeared yet. Each trial ends with the same command again (`--resume` where that
+is the way), whose result must be that of an undisturbed run, with no file too many. The others are wrong: records were
+lost or doubled, what was left loaded and was not right, the second run failed or left something over, an error was a
+traceback, or a run hung.
 
 - kill -9: of the whole process group, half of the trials at a random moment, half between two changes of files, mostly
   just before or after one gets its name.

@@ -19,7 +19,7 @@ from typing import Any
 
 from faults_server import Program, Server
 
-RIGHT = ("finished before the fault", "refused", "earlier state", "resumed equal")
+RIGHT = ("finished", "finished before the fault", "refused", "earlier state", "resumed equal")
 """What may come of a trial; each ends, after the same command again, with the undisturbed result."""
 WRONG = ("lost", "doubled", "wrong but loads", "cannot go on", "traceback", "hung")
 """What must not."""

@@ -64,7 +64,7 @@ def _left(trial: Trial, codes: Sequence[int | None]) -> str:
     if trial.replaces and content is None and trial.damaged is None:
         raise Wrong("lost", f"what was there before is gone, and nothing has taken its place ({refused})")
     if done:
-        return "finished before the fault"
+        return "finished" if 0 in codes else "finished before the fault"
     if content is not None:
         return "earlier state"
     return "resumed equal" if KILLED in codes and not refused else "refused"
