@@ -154,7 +154,7 @@ PARTS = (
         "image_conversion",
         "images to shards, two datatrove workers",
         "images",
-        (5_000, 16_000, 50_000),
+        (16_000, 50_000, 158_000),
         (300,),
         need_release,
         convert_images,

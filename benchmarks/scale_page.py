@@ -110,7 +110,7 @@ def details(records: Sequence[Record]) -> str:
             )
         ]
         microseconds = [f"{1e6 * size['cpu'] / size['n']:,.1f}" for size in sizes]
-        rows.insert(1, [f"CPU µs per {record['unit'].removesuffix('s')}", *microseconds])
+        rows.insert(1, [f"CPU µs per {record['unit'].replace('ies', 'ys').removesuffix('s')}", *microseconds])
         names = dict.fromkeys(name for size in sizes for name in size["facts"])
         rows += [[name, *(shown(size["facts"].get(name)) for size in sizes)] for name in names]
         header = [record["unit"], *(f"{size['n']:,}" for size in sizes)]

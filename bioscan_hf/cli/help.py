@@ -57,11 +57,15 @@ class Command(_Exampled, TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        import bioscan_hf.registration  # noqa: F401
         from bioscan_hf.cli.logs import set_up_logs
 
+        self.register(ctx)
         set_up_logs()
         return super().invoke(ctx)
+
+    def register(self, ctx: Any) -> None:
+        """Register our models with transformers, whose import takes seconds."""
+        import bioscan_hf.registration  # noqa: F401
 
 
 class Group(_Exampled, TyperGroup):

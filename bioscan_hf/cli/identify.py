@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -18,6 +19,7 @@ from rich.text import Text
 
 from bioscan_hf.cli import completion
 from bioscan_hf.cli.benchmark.common import this_command
+from bioscan_hf.cli.help import Command
 from bioscan_hf.cli.screen import Screen, bars
 
 if TYPE_CHECKING:
@@ -27,6 +29,30 @@ if TYPE_CHECKING:
 
 # Rows of the table on the screen.
 _SHOWN = 50
+
+
+class IdentifyCommand(Command):
+    """The command, which needs no models where a library compares letters: transformers takes seconds to import."""
+
+    def register(self, ctx: Any) -> None:
+        """Register our models, unless the library is a folder without a model."""
+        if _compares_letters(ctx.params["library"]):
+            return
+        from transformers.utils.logging import disable_progress_bar
+
+        super().register(ctx)
+        disable_progress_bar()
+
+
+def _compares_letters(library: str) -> bool:
+    from bioscan_hf.identification.library_files import MANIFEST
+    from bioscan_hf.identification.models import ALIGNED
+
+    try:
+        manifest = json.loads((Path(library).expanduser() / MANIFEST).read_text(encoding="utf-8"))
+        return manifest["model"] == ALIGNED and "image_model" not in manifest
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False  # on the Hub, or wrong, which is told when it is loaded
 
 
 def identify(
@@ -92,7 +118,6 @@ def identify(
     """
     # Imported here, so that help and wrong usage need not wait for them.
     import psutil
-    from transformers.utils.logging import disable_progress_bar
 
     from bioscan_hf.data.anywhere import is_own
     from bioscan_hf.identification.identify import Identifier
@@ -102,7 +127,6 @@ def identify(
     from bioscan_hf.identification.streaming import identify_all
     from bioscan_hf.identification.writers import result_ending, result_writer
 
-    disable_progress_bar()
     if output is not None:
         result_ending(output)
     if summary is not None and summary.suffix.lower() not in (".html", ".htm"):

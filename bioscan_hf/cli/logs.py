@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from bioscan_hf.cli.screen import get_level
 
@@ -19,10 +20,12 @@ def set_up_logs() -> None:
     level = get_level()
     if level == "normal":
         return
-    import accelerate  # noqa: F401
     import datasets  # noqa: F401
     import huggingface_hub  # noqa: F401
-    import transformers  # noqa: F401
+
+    if "transformers" in sys.modules:  # else the command needs neither it nor accelerate
+        import accelerate  # noqa: F401
+        import transformers  # noqa: F401
 
     wanted = logging.INFO if level == "verbose" else logging.ERROR
     for name in _LIBRARIES + _OTHERS:

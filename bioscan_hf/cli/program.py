@@ -23,7 +23,7 @@ from bioscan_hf.cli.data import data
 from bioscan_hf.cli.demo import demo
 from bioscan_hf.cli.embed import embed
 from bioscan_hf.cli.help import Program, deferred, show_help
-from bioscan_hf.cli.identify import identify
+from bioscan_hf.cli.identify import IdentifyCommand, identify
 from bioscan_hf.cli.library import library
 from bioscan_hf.cli.screen import get_level, say, set_level
 
@@ -55,7 +55,7 @@ app.command("align", cls=deferred(train.make_align), rich_help_panel="Models")(t
 app.command(rich_help_panel="Models")(embed)
 app.add_typer(convert, name="convert", rich_help_panel="Models")
 app.add_typer(library, name="library", rich_help_panel="Identification")
-app.command(rich_help_panel="Identification")(identify)
+app.command(cls=IdentifyCommand, rich_help_panel="Identification")(identify)
 app.add_typer(benchmark, name="benchmark", rich_help_panel="Benchmarks")
 
 

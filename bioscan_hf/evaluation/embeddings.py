@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from bioscan_hf.evaluation.encoders.barcodebert import BarcodeBertEncoder
 from bioscan_hf.evaluation.encoders.base import Encoder, Report, column
 from bioscan_hf.evaluation.encoders.loading import load_encoder
+from bioscan_hf.evaluation.unit_length import unit_length
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,3 @@ def embed(
         raise TypeError(f"Options {sorted(options)} are for a model or a name; {encoder.name!r} is an encoder already.")
     vectors = encoder.embed(specimens, report=report)
     return Embeddings(processids, unit_length(vectors) if normalise else vectors)
-
-
-def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale vectors (N, D) to length 1; those of length 0 stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)

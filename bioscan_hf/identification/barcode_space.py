@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bioscan_hf.evaluation.embeddings import unit_length
 from bioscan_hf.evaluation.encoders.base import BarcodeEncoder, Report
+from bioscan_hf.evaluation.unit_length import unit_length
 from bioscan_hf.identification.metric import Metric
 from bioscan_hf.identification.packed import WORD, Packed, identities, known_letters, pack
 from bioscan_hf.identification.profile import Placed, Profile

@@ -20,9 +20,9 @@ from bioscan_hf.evaluation.baselines import blast, vsearch
 from bioscan_hf.evaluation.baselines.aligner import Search
 from bioscan_hf.evaluation.baselines.programs import run_measured
 from bioscan_hf.evaluation.benchmarks.specimens import rows_of
-from bioscan_hf.evaluation.embeddings import unit_length
 from bioscan_hf.evaluation.encoders.kmer_counts import KmerCounts
 from bioscan_hf.evaluation.neighbours import nearest
+from bioscan_hf.evaluation.unit_length import unit_length
 from bioscan_hf.identification.benchmark import Answers, Speed, Task, names_of
 from bioscan_hf.identification.library import Library
 

@@ -11,9 +11,8 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from bioscan_hf.data.pixels import decode_image, image_content, scale
-from bioscan_hf.evaluation.embeddings import unit_length
 from bioscan_hf.evaluation.encoders.base import Encoder
-from bioscan_hf.evaluation.encoders.images import ImageEncoder
+from bioscan_hf.evaluation.unit_length import unit_length
 from bioscan_hf.identification.search import ExactIndex
 from bioscan_hf.identification.votes import NEIGHBOURS, Neighbours
 
@@ -116,6 +115,9 @@ class ImageSpace:
 
     def why_not(self, image: Mapping[str, Any]) -> str | None:
         """Say why an image, undecoded as `datasets` has it, cannot be embedded; None if it can."""
+        # Imported here: most libraries have no images, and transformers takes seconds.
+        from bioscan_hf.evaluation.encoders.images import ImageEncoder
+
         tower = self.encoders["image"]
         try:
             pixels = decode_image(image_content(image))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bioscan_hf.evaluation.embeddings import unit_length
+from bioscan_hf.evaluation.unit_length import unit_length
 from bioscan_hf.identification.letters import one_hot
 
 DIMENSION = 384

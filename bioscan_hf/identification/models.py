@@ -1,4 +1,7 @@
-"""Models of a library, by name."""
+"""Models of a library, by name.
+
+What loads them is imported when there is one: transformers takes seconds, and most libraries have none.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,6 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from bioscan_hf.evaluation.encoders.base import BarcodeEncoder, Encoder
-from bioscan_hf.evaluation.encoders.clibd import load_clibd
-from bioscan_hf.evaluation.encoders.loading import load_encoder
-from bioscan_hf.evaluation.encoders.model_files import read_json
-from bioscan_hf.models.clibd.configuration_clibd import ClibdConfig
 from bioscan_hf.models.pretrained import find_packaged
 
 ALIGNED = "aligned"
@@ -116,6 +115,8 @@ def load_model(spec: str, *, device: str | None = None, revision: str | None = N
         return LibraryModel()
     if _is_clibd(spec, revision):
         return load_image_model(spec, device=device, revision=revision)
+    from bioscan_hf.evaluation.encoders.loading import load_encoder
+
     encoder = load_encoder(spec, device=device, revision=revision)
     if not isinstance(encoder, BarcodeEncoder):
         raise ValueError(
@@ -138,6 +139,8 @@ def load_image_model(spec: str, *, device: str | None = None, revision: str | No
         OSError: If there is no such repository, or the Hub does not answer.
         ValueError: If it is no CLIBD, or one without tower for images.
     """
+    from bioscan_hf.evaluation.encoders.clibd import load_clibd
+
     towers = load_clibd(spec, device=device, revision=revision)
     if "image" not in towers:
         raise ValueError(f"'{spec}' is a CLIBD without tower for images, which a library needs it for.")
@@ -152,6 +155,9 @@ def _own_folder(spec: str) -> Path | None:
 
 
 def _is_clibd(spec: str, revision: str | None) -> bool:
+    from bioscan_hf.evaluation.encoders.model_files import read_json
+    from bioscan_hf.models.clibd.configuration_clibd import ClibdConfig
+
     path = Path(find_packaged(spec)).expanduser()
     config = path / "config.json"
     if not path.exists():

@@ -18,8 +18,8 @@ from bioscan_hf.evaluation.benchmarks.paper import SEEN, UNSEEN
 from bioscan_hf.evaluation.benchmarks.retrieval_pairs import MODALITIES, Pair, RetrievalSettings
 from bioscan_hf.evaluation.benchmarks.retrieval_specimens import COLUMNS, load_keys_and_queries
 from bioscan_hf.evaluation.benchmarks.zero_shot_clustering import with_modalities
-from bioscan_hf.evaluation.embeddings import unit_length
 from bioscan_hf.evaluation.encoders.clibd import clibd_encoders
+from bioscan_hf.evaluation.unit_length import unit_length
 from bioscan_hf.models.clibd.processing_clibd import ClibdProcessor
 from bioscan_hf.training.alignment_arguments import AlignmentArguments
 

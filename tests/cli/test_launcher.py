@@ -6,6 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from bioscan_hf.identification.library import Library
+from bioscan_hf.identification.models import ALIGNED
+from tests.identification.made_library import specimens
+
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "datasets", "pyarrow", "numpy", "pandas", "huggingface_hub")
 
@@ -55,10 +61,18 @@ assert AutoModelForMaskedLM._model_mapping[bioscan_hf.BarcodeBertConfig] is bios
 assert "barcode-embedding" in PIPELINE_REGISTRY.get_supported_tasks()
 """
 
+IDENTIFY = """
+import sys
+import bioscan_launcher
+sys.argv = ["bioscan", "identify", sys.argv[1], "--library", sys.argv[2], "--output", sys.argv[3], *sys.argv[4:]]
+bioscan_launcher.main()
+print("transformers" in sys.modules, "bioscan_hf.registration" in sys.modules)
+"""
 
-def child(source: str, **variables: str) -> str:
+
+def child(source: str, *arguments: str | Path, **variables: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    command = [sys.executable, "-c", source]
+    command = [sys.executable, "-c", source, *arguments]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT / "tests")
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -81,6 +95,16 @@ def test_help_version_and_completion_wait_for_nothing() -> None:
 
 def test_a_command_finds_the_models_registered() -> None:
     assert isinstance(json.loads(child(REGISTERED)), list)
+
+
+@pytest.mark.parametrize(("model", "option"), [(ALIGNED, []), (ALIGNED, ["--quiet"]), ("kmer:3", [])])
+def test_a_library_of_letters_waits_for_no_model(model: str, option: list[str], tmp_path: Path) -> None:
+    Library.build(specimens("train", 30), model=model).save(tmp_path / "library")
+    query = specimens("test", 1)
+    (tmp_path / "query.fasta").write_text(f">{query['processid'][0]}\n{query['dna_barcode'][0]}\n")
+    shown = child(IDENTIFY, tmp_path / "query.fasta", tmp_path / "library", tmp_path / "names.csv", *option)
+    assert shown.split()[-2:] == [str(model != ALIGNED)] * 2
+    assert query["processid"][0] in (tmp_path / "names.csv").read_text()
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

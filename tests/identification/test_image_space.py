@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset
 
 from bioscan_hf.data import pixels
-from bioscan_hf.evaluation.embeddings import unit_length
+from bioscan_hf.evaluation.unit_length import unit_length
 from bioscan_hf.identification.image_space import ImageSpace, rows_with_images
 from bioscan_hf.identification.keys import find_keys
 from bioscan_hf.identification.models import load_model

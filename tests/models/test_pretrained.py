@@ -16,8 +16,8 @@ from bioscan_hf import load_specimens, select_split
 from bioscan_hf.data.multimodal import image_column_undecoded
 from bioscan_hf.evaluation.benchmarks.pages import table_markdown
 from bioscan_hf.evaluation.benchmarks.retrieval_tables import main_tables
-from bioscan_hf.evaluation.embeddings import unit_length
 from bioscan_hf.evaluation.results import read_results, results_markdown
+from bioscan_hf.evaluation.unit_length import unit_length
 from bioscan_hf.identification.image_space import rows_with_images
 from bioscan_hf.models.pretrained import DEFAULT_ENCODER, PACKAGED, SMALL_CLIBD, find_packaged, packaged_model
 from bioscan_hf.training.probes import VALIDATION_PROBES, probe_accuracies

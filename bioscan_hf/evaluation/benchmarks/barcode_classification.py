@@ -14,13 +14,13 @@ from bioscan_hf.evaluation.baselines import blast
 from bioscan_hf.evaluation.baselines.cnn import CnnEncoder, train_cnn
 from bioscan_hf.evaluation.benchmarks.paper import FINE_TUNED, LINEAR_PROBE
 from bioscan_hf.evaluation.benchmarks.specimens import label_numbers, rows_of
-from bioscan_hf.evaluation.embeddings import unit_length
 from bioscan_hf.evaluation.linear import linear_discriminant, linear_probe
 from bioscan_hf.evaluation.metrics.accuracy import Accuracy
 from bioscan_hf.evaluation.metrics.base import UNLABELLED
 from bioscan_hf.evaluation.metrics.f1 import F1
 from bioscan_hf.evaluation.metrics.hierarchical_distance import HierarchicalDistance
 from bioscan_hf.evaluation.neighbours import nearest_k
+from bioscan_hf.evaluation.unit_length import unit_length
 from bioscan_hf.evaluation.voting import NEIGHBOURS, TEMPERATURE, vote
 
 LINEAR_DISCRIMINANT = "species, seen species (linear discriminant)"

@@ -30,11 +30,11 @@ from bioscan_hf.evaluation.benchmarks.retrieval_pairs import (
     parts_of,
 )
 from bioscan_hf.evaluation.benchmarks.specimens import label_numbers, rows_of
-from bioscan_hf.evaluation.embeddings import unit_length
 from bioscan_hf.evaluation.metrics.accuracy import Accuracy
 from bioscan_hf.evaluation.metrics.base import UNLABELLED
 from bioscan_hf.evaluation.metrics.seen_unseen import SeenUnseenAccuracy
 from bioscan_hf.evaluation.neighbours import nearest_k
+from bioscan_hf.evaluation.unit_length import unit_length
 
 DEPTHS = (1, 3, 5)
 NEIGHBOURS = max(DEPTHS)

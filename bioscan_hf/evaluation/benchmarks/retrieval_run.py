@@ -31,9 +31,9 @@ from bioscan_hf.evaluation.benchmarks.retrieval_tables import main_tables, other
 from bioscan_hf.evaluation.benchmarks.specimens import Say
 from bioscan_hf.evaluation.benchmarks.zero_shot_clustering import with_modalities
 from bioscan_hf.evaluation.cached import embed_cached
-from bioscan_hf.evaluation.embeddings import unit_length
 from bioscan_hf.evaluation.encoders.precomputed import Precomputed
 from bioscan_hf.evaluation.results import Result
+from bioscan_hf.evaluation.unit_length import unit_length
 
 TITLE = "Cross-modal retrieval"
 # Pictures are of these pairs; of a model that was asked neither of them, of its first pair.
