@@ -68,6 +68,13 @@ class Command(_Exampled, TyperCommand):
         import bioscan_hf.registration  # noqa: F401
 
 
+class ModelFreeCommand(Command):
+    """A command that loads no model, and so need not wait for transformers."""
+
+    def register(self, ctx: Any) -> None:
+        """Leave it out."""
+
+
 class Group(_Exampled, TyperGroup):
     """A group of commands with examples."""
 

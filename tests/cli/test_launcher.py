@@ -51,7 +51,7 @@ print(json.dumps(found))
 REGISTERED = """
 import sys
 import bioscan_launcher
-sys.argv = ["bioscan", "data", "info", "--json"]
+sys.argv = ["bioscan", "embed", "sample", "--split", "val", "--model", "kmer:2", "--output", sys.argv[1], "--json"]
 bioscan_launcher.main()
 import bioscan_hf
 from transformers import AutoConfig, AutoModelForMaskedLM
@@ -61,10 +61,10 @@ assert AutoModelForMaskedLM._model_mapping[bioscan_hf.BarcodeBertConfig] is bios
 assert "barcode-embedding" in PIPELINE_REGISTRY.get_supported_tasks()
 """
 
-IDENTIFY = """
+LOADED = """
 import sys
 import bioscan_launcher
-sys.argv = ["bioscan", "identify", sys.argv[1], "--library", sys.argv[2], "--output", sys.argv[3], *sys.argv[4:]]
+sys.argv = ["bioscan", *sys.argv[1:]]
 bioscan_launcher.main()
 print("transformers" in sys.modules, "bioscan_hf.registration" in sys.modules)
 """
@@ -93,18 +93,22 @@ def test_help_version_and_completion_wait_for_nothing() -> None:
     assert "_BIOSCAN_COMPLETE=complete_bash" in found["script"]
 
 
-def test_a_command_finds_the_models_registered() -> None:
-    assert isinstance(json.loads(child(REGISTERED)), list)
+def test_a_command_finds_the_models_registered(tmp_path: Path) -> None:
+    assert json.loads(child(REGISTERED, tmp_path / "embeddings"))["specimens"]
+
+
+def test_commands_without_models_do_not_wait_for_them() -> None:
+    assert child(LOADED, "data", "info").split()[-2:] == ["False", "False"]
 
 
 @pytest.mark.parametrize(("model", "option"), [(ALIGNED, []), (ALIGNED, ["--quiet"]), ("kmer:3", [])])
 def test_a_library_of_letters_waits_for_no_model(model: str, option: list[str], tmp_path: Path) -> None:
     Library.build(specimens("train", 30), model=model).save(tmp_path / "library")
-    query = specimens("test", 1)
+    query, names = specimens("test", 1), tmp_path / "names.csv"
     (tmp_path / "query.fasta").write_text(f">{query['processid'][0]}\n{query['dna_barcode'][0]}\n")
-    shown = child(IDENTIFY, tmp_path / "query.fasta", tmp_path / "library", tmp_path / "names.csv", *option)
-    assert shown.split()[-2:] == [str(model != ALIGNED)] * 2
-    assert query["processid"][0] in (tmp_path / "names.csv").read_text()
+    files = (tmp_path / "query.fasta", "--library", tmp_path / "library", "--output", names)
+    assert child(LOADED, "identify", *files, *option).split()[-2:] == [str(model != ALIGNED)] * 2
+    assert query["processid"][0] in names.read_text()
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -5,7 +5,7 @@ from bioscan_hf.cli.data.info import info
 from bioscan_hf.cli.data.push import push
 from bioscan_hf.cli.data.stats import stats
 from bioscan_hf.cli.data.verify import verify
-from bioscan_hf.cli.help import Program
+from bioscan_hf.cli.help import ModelFreeCommand, Program
 
 data = Program(
     help="""Show, check, convert and publish BIOSCAN-5M.
@@ -20,4 +20,4 @@ data = Program(
 
 
 for command in (info, stats, verify, convert, push):
-    data.command()(command)
+    data.command(cls=ModelFreeCommand)(command)

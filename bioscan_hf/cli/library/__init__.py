@@ -1,6 +1,6 @@
 """`bioscan library`: reference specimens, made into what queries are compared with."""
 
-from bioscan_hf.cli.help import Program
+from bioscan_hf.cli.help import ModelFreeCommand, Program
 from bioscan_hf.cli.library.add import add
 from bioscan_hf.cli.library.build import build
 from bioscan_hf.cli.library.info import info
@@ -16,5 +16,6 @@ library = Program(
 )
 
 
-for command in (build, add, info, push):
+for command in (build, add, push):
     library.command()(command)
+library.command(cls=ModelFreeCommand)(info)
