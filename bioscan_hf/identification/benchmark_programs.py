@@ -138,7 +138,9 @@ def ask_identifier(library: Path, folder: Path, task: Task) -> Answers:
     queries, output = folder / "queries.fasta", folder / "answers.parquet"
     queries.write_text("".join(f">{name}\n{barcode}\n" for name, barcode in records), encoding="ascii")
     settings = task.settings
-    words = [sys.executable, "-m", "bioscan_hf", "identify", str(queries.absolute())]
+    # As the installed program starts, which `python -m` does not.
+    words = [sys.executable, "-c", "import bioscan_launcher; bioscan_launcher.main()"]
+    words += ["identify", str(queries.absolute())]
     words += ["--library", str(library.absolute()), "--output", str(output.absolute())]
     words += ["--max-error", str(settings.max_error), "--threads", str(settings.threads), "--json"]
     printed, usage = run_measured(words, environment=dict.fromkeys(_THREADS, str(settings.threads)))
