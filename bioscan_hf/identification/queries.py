@@ -60,7 +60,7 @@ def read_queries(
     split: str | None = None,
     splits: Path | None = None,
     image: bool = True,
-    batch_size: int = 2048,
+    batch_size: int = 1024,
 ) -> Iterator[Queries]:
     """Read queries, holding no more than some thousand of them, and about 15 bytes for each process id.
 
