@@ -133,7 +133,7 @@ def test_the_identifier_runs_as_a_command(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     answers = ask_identifier(Path("library"), Path(), task)
     command, fasta, options, environment = said
-    assert command == [sys.executable, "-m", "bioscan_hf", "identify"]
+    assert command == [sys.executable, "-c", "import bioscan_launcher; bioscan_launcher.main()", "identify"]
     assert fasta.split("\n")[:3] == [">query0", task.queries["dna_barcode"][0], ">query1"]
     assert fasta.count(">") == 30
     assert options["--library"] == str(tmp_path / "library") and options["--max-error"] == "0.05"

@@ -20,7 +20,8 @@ class InProcess:
 
     def __call__(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[str, Usage]:
         self.said += self._capsys.readouterr().out
-        assert command[1:4] == ["-m", "bioscan_hf", "identify"] and environment["OMP_NUM_THREADS"] == "1"
+        assert command[1:4] == ["-c", "import bioscan_launcher; bioscan_launcher.main()", "identify"]
+        assert environment["OMP_NUM_THREADS"] == "1"
         assert run(self._monkeypatch, *command[3:]) == 0
         return self._capsys.readouterr().out, Usage(60.0, 1.0, 10**8)
 
